@@ -1,0 +1,55 @@
+"""What a backend is: it opens a graph and runs it. One file a vendor, found by name, its SDK imported inside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..values import Array, TensorSpec
+
+__all__ = ["Backend", "Session", "SessionOptions"]
+
+
+@dataclass(frozen=True)
+class SessionOptions:
+    """Settings shared by the sessions of one pipeline. `threads` None: as many as the process may use."""
+
+    threads: int | None = None
+    spinning: bool = False
+
+
+class Session(Protocol):
+    """One opened graph. Outputs may be views of buffers that the next `run` overwrites; copy what must last."""
+
+    @property
+    def inputs(self) -> Sequence[TensorSpec]: ...
+
+    @property
+    def outputs(self) -> Sequence[TensorSpec]: ...
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Run once. Every input must be fed with its exact dtype and shape."""
+        ...
+
+    def close(self) -> None:
+        """Free what the session holds; a second call does nothing."""
+        ...
+
+
+class Backend(Protocol):
+    """A vendor: opens graphs with shared resources (threads, arena)."""
+
+    name: str
+
+    def precisions(self) -> tuple[str, ...]:
+        """Precisions of variants that this backend can run here, best first."""
+        ...
+
+    def open(self, graph: bytes, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> Session:
+        """Open a graph from its bytes; checks that its inputs and outputs are the promised ones."""
+        ...
+
+    def close(self) -> None:
+        """Close the shared resources; sessions must be closed before."""
+        ...

@@ -1,0 +1,111 @@
+"""Frozen values that go forward from stage to stage. No stage holds another stage; these are all they share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+import numpy as np
+from numpy.typing import NDArray
+
+__all__ = ["Array", "Encoded", "Generation", "Packet", "Result", "Snapshot", "TensorSpec"]
+
+Array = NDArray[Any]
+
+
+class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Name, NumPy dtype name and static shape of one tensor."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Packet:
+    """One capture of one modality, as its source gave it.
+
+    `data`: image uint8 RGB (H, W, 3); audio float32 (N,) in [-1, 1] with `sample_rate` in Hz; text `str`;
+    series float32 (T, C). `time_s` is the capture time on the stream's clock, never the arrival time.
+    """
+
+    modality: str
+    data: Any
+    time_s: float = 0.0
+    sample_rate: int | None = None
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The freshest packet of each modality at `time_s`; an absent modality is not in `packets`.
+
+    `ages` in seconds, for present modalities: `time_s` minus the packet's capture time.
+    """
+
+    time_s: float
+    packets: Mapping[str, Packet]
+    ages: Mapping[str, float]
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """What an encoder made of one packet: tokens (1, N, D), embedding (1, D) of unit norm."""
+
+    tokens: Array
+    embedding: Array
+
+
+@dataclass(frozen=True)
+class Result:
+    """One decision.
+
+    `embedding` (D,) fused, unit norm; `embeddings` the same per present modality; `scores[head][label]` probabilities;
+    `labels[head]` the best label; `weights[modality]` sum to 1 over present modalities; `ages` in seconds;
+    `timings` seconds per stage (`preprocess.image`, `encode.image`, `fuse`, `heads`, `total`, ...);
+    `encoded` the modalities whose encoder ran in this step (the others were kept from before); `snapshot` what it was made
+    from (sinks draw on its picture).
+    """
+
+    time_s: float
+    embedding: NDArray[np.float32]
+    embeddings: Mapping[str, NDArray[np.float32]]
+    scores: Mapping[str, Mapping[str, float]]
+    labels: Mapping[str, str]
+    weights: Mapping[str, float]
+    ages: Mapping[str, float]
+    timings: Mapping[str, float]
+    encoded: tuple[str, ...] = ()
+    snapshot: Snapshot | None = None
+
+    @property
+    def present(self) -> tuple[str, ...]:
+        """Modalities that took part, in the order of the manifest."""
+        return tuple(self.ages)
+
+    def to_dict(self, *, embedding: bool = False) -> dict[str, Any]:
+        """Plain types for JSON; the embedding only when asked for."""
+        out: dict[str, Any] = {
+            "time_s": self.time_s,
+            "labels": dict(self.labels),
+            "scores": {head: dict(scores) for head, scores in self.scores.items()},
+            "weights": dict(self.weights),
+            "ages": dict(self.ages),
+            "encoded": list(self.encoded),
+            "timings": dict(self.timings),
+        }
+        if embedding:
+            out["embedding"] = [float(value) for value in self.embedding]
+        return out
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One step of a generation: `step` of `steps`, latents (C, h, w), and on the last step `picture` uint8 (H, W, 3)."""
+
+    step: int
+    steps: int
+    latents: NDArray[np.float32]
+    picture: NDArray[np.uint8] | None = None
+    timings: Mapping[str, float] = field(default_factory=dict)
