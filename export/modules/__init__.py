@@ -1,0 +1,3 @@
+"""Torch modules of our own: encoders, fusion heads, task heads, autoencoder, denoiser."""
+
+from __future__ import annotations
