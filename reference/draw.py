@@ -1,0 +1,207 @@
+"""What the camera sees: a street in perspective, drawn with flat anti-aliased shapes at any size.
+
+Geometry: the unit is the frame's height; screen x = 0 in the middle, y from 0 (top) to 1 (bottom). A wide frame therefore holds
+the square frame in its middle: shortest-edge resize and centre crop of a 16:9 render is the square render. Ground points
+follow y = HORIZON + FOCAL · CAMERA_M / z. Output: uint8 (H, W, 3), RGB.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from .draw_objects import Piece, Rgb, shape
+from .draw_street import CAMERA_M, HORIZON, Look, View, street
+from .scene import FOCAL, Scene
+
+_STYLES = 3
+
+
+def render_image(scene: Scene, size: tuple[int, int] = (64, 64), time_s: float = 0.0) -> NDArray[np.uint8]:
+    """Picture of `scene`, `size` = (height, width) in pixels, uint8 (H, W, 3) RGB. `time_s` moves legs, lamps and rain."""
+    height, width = size
+    view = View(height, width, 3 if height <= 128 else 2)
+    look = Look(scene.weather)
+    if scene.scroll_m == 0.0 and height <= 128:
+        canvas = _still(scene.layout, scene.weather, view).copy()
+    else:
+        canvas = street(scene.layout, scene.weather, view, scene.scroll_m)
+    for far in sorted(scene.far, key=lambda item: -item.distance_m):
+        _put(canvas, view, look, shape(far.kind, far.colour, 0, 0), (far.lateral_m, far.distance_m, 0.0))
+    if scene.traffic_light is not None:
+        _traffic_light(canvas, view, look, scene.traffic_light, scene.scroll_m)
+    glows = _main_object(canvas, view, look, scene, time_s)
+    picture = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA)
+    for x, y, radius, colour in glows:
+        glow(picture, x, y, radius, colour)
+    if scene.weather == "rain":
+        _streaks(picture, scene.seed, time_s)
+    return np.asarray(picture, np.uint8)
+
+
+@lru_cache(maxsize=256)
+def _still(layout: int, weather: str, view: View) -> NDArray[np.uint8]:
+    return street(layout, weather, view, 0.0)
+
+
+def _main_object(
+    canvas: NDArray[np.uint8], view: View, look: Look, scene: Scene, time_s: float
+) -> list[tuple[float, float, float, Rgb]]:
+    """Shadow, wet reflection and the object itself; returns the glows (x, y, radius, colour) to be added at the end."""
+    if scene.object == "none":
+        return []
+    start = scene.seed % 16 if scene.object in ("pedestrian", "cyclist") else 0
+    phase = (start + int(time_s * 16.0)) % 16
+    pieces = shape(scene.object, scene.colour, scene.seed % _STYLES, phase)
+    pose = (scene.lateral_m, scene.distance_m, scene.yaw if scene.object != "pedestrian" else 0.0)
+    _shadow(canvas, view, look, pieces, pose)
+    if look.wet:
+        _reflect(canvas, view, look, pieces, pose)
+    return _put(canvas, view, look, pieces, pose)
+
+
+def _placed(pieces: tuple[Piece, ...], pose: tuple[float, float, float]) -> NDArray[np.float64]:
+    """All points (N, 3) in the camera's metres: turned by the pose's yaw about the rear, then moved."""
+    lateral, distance, yaw = pose
+    points = np.array([point for piece in pieces for point in piece.points], np.float64)
+    cos, sin = math.cos(yaw), math.sin(yaw)
+    x = points[:, 0] * cos + points[:, 2] * sin + lateral
+    z = -points[:, 0] * sin + points[:, 2] * cos + distance
+    return np.stack([x, points[:, 1], np.maximum(z, 0.5)], axis=1)
+
+
+def _put(
+    canvas: NDArray[np.uint8], view: View, look: Look, pieces: tuple[Piece, ...], pose: tuple[float, float, float]
+) -> list[tuple[float, float, float, Rgb]]:
+    """Draw the pieces that face the camera; returns lamps that glow at night."""
+    placed = _placed(pieces, pose)
+    seen = _seen_faces(pose)
+    spots = view.pixels(placed)
+    glows: list[tuple[float, float, float, Rgb]] = []
+    first = 0
+    for piece in pieces:
+        last = first + len(piece.points)
+        if piece.face == "any" or piece.face in seen:
+            colour = piece.colour if piece.glow and not look.fog else look.shade(piece.colour, pose[1])
+            if piece.width:
+                thick = max(1, round(piece.width * FOCAL / pose[1] * view.scale))
+                cv2.polylines(canvas, [spots[first:last]], piece.closed, colour, thick, cv2.LINE_AA, 4)
+            else:
+                cv2.fillPoly(canvas, [spots[first:last]], colour, cv2.LINE_AA, 4)
+            if piece.glow and look.glow and pose[1] < 30.0:
+                x, y = (spots[first:last].mean(axis=0) / 16.0 + 0.5) / view.super
+                glows.append((float(x), float(y), 0.55 * FOCAL / pose[1] * view.height, piece.colour))
+        first = last
+    return glows
+
+
+def _seen_faces(pose: tuple[float, float, float]) -> tuple[str, ...]:
+    """Which flanks of a box at this pose look towards the camera."""
+    lateral, distance, yaw = pose
+    across = lateral * math.cos(yaw) - distance * math.sin(yaw)
+    return ("rear", "left") if across > 0 else ("rear", "right")
+
+
+def _shadow(
+    canvas: NDArray[np.uint8], view: View, look: Look, pieces: tuple[Piece, ...], pose: tuple[float, float, float]
+) -> None:
+    """A flat dark pool under the object."""
+    placed = _placed(pieces, pose)
+    low, high = placed[:, 0].min(), placed[:, 0].max()
+    near, far = placed[:, 2].min() - 0.25, placed[:, 2].max() + 0.25
+    far = max(far, near + 0.9)
+    turns = np.linspace(0.0, 2.0 * np.pi, 20, endpoint=False)
+    ring = np.stack(
+        [
+            (low + high) / 2 + (high - low + 0.3) / 2 * np.cos(turns),
+            np.zeros(20),
+            (near + far) / 2 + (far - near) / 2 * np.sin(turns),
+        ],
+        axis=1,
+    )
+    cv2.fillPoly(canvas, [view.pixels(ring)], look.shade((48, 50, 56), pose[1]), cv2.LINE_AA, 4)
+
+
+def _reflect(
+    canvas: NDArray[np.uint8], view: View, look: Look, pieces: tuple[Piece, ...], pose: tuple[float, float, float]
+) -> None:
+    """A faint mirror image on the wet road: the object's tallest coloured piece, upside down and half blended."""
+    placed = _placed(pieces, pose)
+    low, high = placed[:, 0].min(), placed[:, 0].max()
+    z = pose[1]
+    main = max((piece for piece in pieces if not piece.width), key=lambda p: abs(p.points[2][1] - p.points[0][1]))
+    corners = np.array([[low, 0.0, z], [high, 0.0, z], [high * 0.97 + low * 0.03, -1.3, z], [low * 0.97 + high * 0.03, -1.3, z]])
+    spots = view.pixels(corners)
+    x0, y0 = np.maximum(spots.min(axis=0) // 16, 0)
+    x1, y1 = spots.max(axis=0) // 16 + 1
+    patch = canvas[y0:y1, x0:x1]
+    if patch.size:
+        tint = np.empty_like(patch)
+        tint[:] = look.shade(main.colour, z)
+        canvas[y0:y1, x0:x1] = cv2.addWeighted(patch, 0.75, tint, 0.25, 0.0)
+
+
+def _traffic_light(canvas: NDArray[np.uint8], view: View, look: Look, lit: str, scroll_m: float) -> None:
+    """A pole on the right pavement with three lamps, one of them lit."""
+    z, x = 17.0 - scroll_m % 40.0, 3.5
+    if z < 4.0:
+        return
+    pieces = [Piece(((x, 0.0, z), (x, 3.0, z)), (70, 72, 78), width=0.16)]
+    box = ((x - 0.38, 2.7, z), (x + 0.38, 2.7, z), (x + 0.38, 4.5, z), (x - 0.38, 4.5, z))
+    pieces.append(Piece(box, (34, 36, 40)))
+    for k, (name, colour) in enumerate((("green", (60, 240, 120)), ("amber", (255, 190, 40)), ("red", (255, 56, 48)))):
+        on = name == lit
+        y, radius = 3.02 + 0.58 * k, 0.27 if on else 0.2
+        turns = [2.0 * math.pi * n / 12 for n in range(12)]
+        ring = tuple((x + radius * math.cos(a), y + radius * math.sin(a), z) for a in turns)
+        pieces.append(Piece(ring, colour if on else (60, 60, 60), glow=on))
+    for piece in pieces:
+        spots = view.pixels(np.array(piece.points))
+        colour = piece.colour if piece.glow else look.shade(piece.colour, z)
+        if piece.width:
+            thick = max(1, round(piece.width * FOCAL / z * view.scale))
+            cv2.polylines(canvas, [spots], False, colour, thick, cv2.LINE_AA, 4)
+        else:
+            cv2.fillPoly(canvas, [spots], colour, cv2.LINE_AA, 4)
+
+
+@lru_cache(maxsize=64)
+def _halo(size: int) -> NDArray[np.float32]:
+    """A soft round light (size, size, 1), 1 in the middle, 0 at the rim."""
+    axis = (np.arange(size) + 0.5) / size * 2.0 - 1.0
+    far = np.sqrt(axis[:, None] ** 2 + axis[None, :] ** 2)
+    return (np.clip(1.0 - far, 0.0, 1.0) ** 2)[..., None].astype(np.float32)
+
+
+def glow(picture: NDArray[np.uint8], x: float, y: float, radius: float, colour: Rgb, strength: float = 0.6) -> None:
+    """Add a halo of `radius` pixels round (x, y) in place; parts outside the picture are left out."""
+    half = max(2, round(radius))
+    left, top = round(x) - half, round(y) - half
+    x0, y0 = max(left, 0), max(top, 0)
+    x1, y1 = min(left + 2 * half, picture.shape[1]), min(top + 2 * half, picture.shape[0])
+    if x1 <= x0 or y1 <= y0:
+        return
+    halo = _halo(2 * half)[y0 - top : y1 - top, x0 - left : x1 - left]
+    light = picture[y0:y1, x0:x1] + halo * (np.array(colour, np.float32) * strength)
+    picture[y0:y1, x0:x1] = np.minimum(light, 255.0).astype(np.uint8)
+
+
+def _streaks(picture: NDArray[np.uint8], seed: int, time_s: float) -> None:
+    """Few soft slanted streaks, falling with time; the same set in every width of frame."""
+    height, width = picture.shape[:2]
+    rng = random.Random(seed % 8)
+    layer = picture.copy()
+    for _ in range(44):
+        x, y, length = rng.uniform(-1.0, 1.0), rng.uniform(0.0, 1.2), rng.uniform(0.10, 0.17)
+        y = (y + 2.2 * time_s) % 1.2 - 0.15
+        p = ((x * height + width / 2), y * height)
+        q = (p[0] - 0.18 * length * height, p[1] + length * height)
+        spots = np.array([p, q]) * 16.0
+        thick = max(1, round(height / 180))
+        cv2.line(layer, tuple(spots[0].astype(int).tolist()), tuple(spots[1].astype(int).tolist()), (214, 222, 232), thick, cv2.LINE_AA, 4)
+    cv2.addWeighted(layer, 0.45, picture, 0.55, 0.0, picture)
