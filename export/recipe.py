@@ -1,0 +1,58 @@
+"""A frozen description of one export: which precisions, how they are chosen, and what they are held to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import msgspec
+
+from ..runtime.errors import ExportError
+from ..runtime.manifest import Tolerances
+
+__all__ = ["OPSET", "PRECISIONS", "TOLERANCES", "Recipe"]
+
+OPSET = 20
+"""The newest opset that every consumer takes: TensorRT 10.3 (JetPack 6) parses up to 20, ONNX Runtime 1.20 up to 21."""
+
+PRECISIONS = ("fp32", "fp16", "int8-cpu")
+"""Variants that an export can make today. FP32 is always among them: the others are measured against it."""
+
+TOLERANCES = Tolerances(fp32_max_relative_error=1e-4, fp16_cosine=0.999, int8_cosine=0.99, accuracy_drop=0.01)
+"""FP32 is held to torch tensor by tensor, FP16 and INT8 to FP32 by cosine, and all to the fused accuracy of FP32."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What one export makes.
+
+    `samples`: how many calibration samples set the INT8 ranges; `checks`: how many feeds each variant is compared on;
+    `worth`: a variant is preferred over FP32 only where its median time is below `worth` times that of FP32;
+    `rounds`: rounds of the interleaved timing.
+    """
+
+    precisions: tuple[str, ...] = PRECISIONS
+    tolerances: Tolerances = TOLERANCES
+    opset: int = OPSET
+    samples: int = 256
+    checks: int = 96
+    worth: float = 0.95
+    rounds: int = 60
+
+    def __post_init__(self) -> None:
+        unknown = [name for name in self.precisions if name not in PRECISIONS]
+        if unknown:
+            raise ExportError(
+                "This export cannot make that precision",
+                found=", ".join(unknown),
+                expected=" or ".join(PRECISIONS),
+            )
+        if "fp32" not in self.precisions:
+            raise ExportError(
+                "FP32 is missing from the precisions",
+                found=", ".join(self.precisions) or "none",
+                fix="Add fp32: the other variants are measured against it.",
+            )
+
+    def tolerances_as_dict(self) -> dict[str, float]:
+        """The tolerances as plain numbers."""
+        return dict(msgspec.structs.asdict(self.tolerances))
