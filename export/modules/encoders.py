@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from .layers import Block, ConvUnit, CrossBlock, Residual2d, unit
+from .layers import Block, ConvUnit, CrossBlock, Residual2d, closed, unit
 
 __all__ = ["ENCODERS", "AudioEncoder", "ImageEncoder", "LogMel", "RadarEncoder", "TextEncoder", "mel_filters"]
 
@@ -66,11 +66,11 @@ class TextEncoder(nn.Module):
 
     def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         x = self.words(ids) + self.places[:, : ids.shape[1]]
-        seen = mask.to(x.dtype)
+        bias = closed(mask.to(x.dtype))
         for block in self.blocks:
-            x = block(x, seen)
+            x = block(x, bias)
         queries = self.queries.expand(x.shape[0], -1, -1)
-        return cast("tuple[Tensor, Tensor]", self.readout(self.read(queries, x, seen)))
+        return cast("tuple[Tensor, Tensor]", self.readout(self.read(queries, x, bias)))
 
 
 def mel_filters(bins: int, mels: int, rate: int, low: float, high: float) -> NDArray[np.float32]:

@@ -12,7 +12,8 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-__all__ = ["MASKED", "Attention", "Block", "ConvUnit", "CrossBlock", "FeedForward", "Residual2d", "masked_softmax", "unit"]
+__all__ = ["MASKED", "Attention", "Block", "ConvUnit", "CrossBlock", "FeedForward", "Residual2d", "closed", "masked_softmax",
+           "unit"]
 
 MASKED = 1.0e4
 """What is taken from the score of an absent entry: enough to make exp() zero, and still a number in FP16."""
@@ -23,13 +24,19 @@ def unit(x: Tensor) -> Tensor:
     return cast(Tensor, x / torch.sqrt((x * x).sum(dim=-1, keepdim=True) + 1.0e-6))
 
 
+def closed(mask: Tensor) -> Tensor:
+    """A bias for attention scores: 0 where ``mask`` is 1, minus `MASKED` where it is 0."""
+    return (mask - 1.0) * MASKED
+
+
 def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
     """Softmax over the last axis where ``mask`` (0 or 1, broadcastable) is 1; exactly 0 where it is 0.
 
     Where the whole mask is 0 the result is all 0, never NaN.
     """
-    open_ = torch.exp(scores - MASKED * (1.0 - mask) - (scores - MASKED * (1.0 - mask)).amax(-1, keepdim=True)) * mask
-    return cast(Tensor, open_ / (open_.sum(dim=-1, keepdim=True) + 1.0e-6))
+    biased = scores + closed(mask)
+    odds = torch.exp(biased - biased.amax(dim=-1, keepdim=True)) * mask
+    return cast(Tensor, odds / (odds.sum(dim=-1, keepdim=True) + 1.0e-6))
 
 
 class ConvUnit(nn.Module):
@@ -62,7 +69,7 @@ class Residual2d(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head attention of ``queries`` (B, N, D) over ``keys`` (B, M, D), with an optional mask (B, M) of 0 and 1."""
+    """Multi-head attention of ``queries`` (B, N, D) over ``keys`` (B, M, D), with an optional bias (B, M) on the keys."""
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()
@@ -76,11 +83,11 @@ class Attention(nn.Module):
         batch, count, width = x.shape
         return x.reshape(batch, count, self.heads, width // self.heads).transpose(1, 2)
 
-    def forward(self, queries: Tensor, keys: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(self, queries: Tensor, keys: Tensor, bias: Tensor | None = None) -> Tensor:
         q, k, v = self._split(self.query(queries)), self._split(self.key(keys)), self._split(self.value(keys))
         scores = q @ k.transpose(-1, -2) * (1.0 / math.sqrt(q.shape[-1]))
-        if mask is not None:
-            scores = scores - MASKED * (1.0 - mask)[:, None, None, :]
+        if bias is not None:
+            scores = scores + bias[:, None, None, :]
         mixed = torch.softmax(scores, dim=-1) @ v
         return cast(Tensor, self.out(mixed.transpose(1, 2).reshape(queries.shape)))
 
@@ -107,9 +114,9 @@ class Block(nn.Module):
         self.forward_norm = nn.LayerNorm(width)
         self.feed = FeedForward(width, hidden)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, bias: Tensor | None = None) -> Tensor:
         y = self.norm(x)
-        x = x + self.attention(y, y, mask)
+        x = x + self.attention(y, y, bias)
         return cast(Tensor, x + self.feed(self.forward_norm(x)))
 
 
@@ -124,6 +131,6 @@ class CrossBlock(nn.Module):
         self.forward_norm = nn.LayerNorm(width)
         self.feed = FeedForward(width, hidden)
 
-    def forward(self, x: Tensor, others: Tensor, mask: Tensor | None = None) -> Tensor:
-        x = x + self.attention(self.norm(x), self.other_norm(others), mask)
+    def forward(self, x: Tensor, others: Tensor, bias: Tensor | None = None) -> Tensor:
+        x = x + self.attention(self.norm(x), self.other_norm(others), bias)
         return cast(Tensor, x + self.feed(self.forward_norm(x)))

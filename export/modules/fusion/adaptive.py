@@ -1,0 +1,39 @@
+"""Adaptive fusion: weights from what a packet says *and* how old it is."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..layers import CrossBlock, FeedForward, closed, masked_softmax
+from .common import STATE, FusionHead, Intake, spread
+
+__all__ = ["AdaptiveFusion"]
+
+
+class AdaptiveFusion(FusionHead):
+    """Softmax weights of (content score of the packet − decay rate of its modality · age).
+
+    The decay rates are positive and learned, one per modality, and the score sees the packet's own tokens only: so the
+    weight of a packet always falls as it ages, as exp(−rate · age) before normalisation. The same term lowers its tokens in
+    the cross-attention. A packet that says nothing (a dark frame, chatter) gets a low score.
+    """
+
+    def __init__(self, width: int = 96, heads: int = 4, hidden: int = 192) -> None:
+        super().__init__()
+        self.intake = Intake(width, aged=False)
+        self.score_norm = nn.LayerNorm(width)
+        self.score = FeedForward(width, 48, 1)
+        self.rate = nn.Parameter(torch.zeros(4))
+        self.cross = CrossBlock(width, heads, hidden)
+        self.last = nn.LayerNorm(width)
+        self.value = nn.Linear(width, STATE)
+
+    def fuse(self, tokens: tuple[Tensor, ...], presence: Tensor, age: Tensor) -> tuple[Tensor, Tensor]:
+        taken = self.intake(tokens, presence, age)
+        senses = torch.stack([sense.mean(dim=1) for sense in taken], dim=1)
+        staleness = nn.functional.softplus(self.rate) * age
+        weights = masked_softmax(self.score(self.score_norm(senses))[..., 0] - staleness, presence)
+        bias = spread(closed(presence) - staleness)
+        x = self.last(self.cross(senses, torch.cat(taken, dim=1), bias))
+        return (weights[:, :, None] * torch.relu(self.value(x))).sum(dim=1), weights

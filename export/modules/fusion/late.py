@@ -1,0 +1,39 @@
+"""Late fusion: each sense comes to a state of its own; the states are joined by weights and nothing else."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..layers import FeedForward, masked_softmax
+from .common import STATE, FusionHead, Intake
+
+__all__ = ["LateFusion", "OwnStates"]
+
+
+class OwnStates(nn.Module):
+    """Mean tokens (B, 4, W) → a state of each modality alone (B, 4, 256) and its weight (B, 4), by its own confidence."""
+
+    def __init__(self, width: int, hidden: int) -> None:
+        super().__init__()
+        self.norm = nn.LayerNorm(width)
+        self.state = FeedForward(width, hidden, STATE)
+        self.score = FeedForward(width, 32, 1)
+
+    def forward(self, senses: Tensor, presence: Tensor) -> tuple[Tensor, Tensor]:
+        x = self.norm(senses)
+        return torch.relu(self.state(x)), masked_softmax(self.score(x)[..., 0], presence)
+
+
+class LateFusion(FusionHead):
+    """``weights`` say how much of each modality's own state goes into the joint one."""
+
+    def __init__(self, width: int = 96, hidden: int = 192) -> None:
+        super().__init__()
+        self.intake = Intake(width)
+        self.own = OwnStates(width, hidden)
+
+    def fuse(self, tokens: tuple[Tensor, ...], presence: Tensor, age: Tensor) -> tuple[Tensor, Tensor]:
+        senses = torch.stack([sense.mean(dim=1) for sense in self.intake(tokens, presence, age)], dim=1)
+        states, weights = self.own(senses, presence)
+        return (weights[:, :, None] * states).sum(dim=1), weights

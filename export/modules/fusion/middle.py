@@ -1,0 +1,30 @@
+"""Middle fusion: each sense, as one vector, cross-attends to the tokens of all that are present."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from ..layers import CrossBlock, closed, masked_softmax
+from .common import STATE, FusionHead, Intake, spread
+
+__all__ = ["MiddleFusion"]
+
+
+class MiddleFusion(FusionHead):
+    """Four vectors read the other senses and are summed; ``weights`` are the softmax weights of that sum."""
+
+    def __init__(self, width: int = 96, heads: int = 4, hidden: int = 192) -> None:
+        super().__init__()
+        self.intake = Intake(width)
+        self.cross = CrossBlock(width, heads, hidden)
+        self.last = nn.LayerNorm(width)
+        self.score = nn.Linear(width, 1)
+        self.value = nn.Linear(width, STATE)
+
+    def fuse(self, tokens: tuple[Tensor, ...], presence: Tensor, age: Tensor) -> tuple[Tensor, Tensor]:
+        taken = self.intake(tokens, presence, age)
+        queries = torch.stack([sense.mean(dim=1) for sense in taken], dim=1)
+        x = self.last(self.cross(queries, torch.cat(taken, dim=1), closed(spread(presence))))
+        weights = masked_softmax(self.score(x)[..., 0], presence)
+        return (weights[:, :, None] * torch.relu(self.value(x))).sum(dim=1), weights
