@@ -1,8 +1,8 @@
 """What the camera sees: a street in perspective, drawn with flat anti-aliased shapes at any size.
 
-Geometry: the unit is the frame's height; screen x = 0 in the middle, y from 0 (top) to 1 (bottom). A wide frame therefore holds
-the square frame in its middle: shortest-edge resize and centre crop of a 16:9 render is the square render. Ground points
-follow y = HORIZON + FOCAL · CAMERA_M / z. Output: uint8 (H, W, 3), RGB.
+Geometry: the unit is the frame's height; screen x = 0 in the middle, y from 0 (top) to 1 (bottom). A wide frame
+therefore holds the square frame in its middle: shortest-edge resize and centre crop of a 16:9 render is the square
+render. Ground points follow y = HORIZON + FOCAL · CAMERA_M / z. Output: uint8 (H, W, 3), RGB.
 """
 
 from __future__ import annotations
@@ -16,14 +16,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .draw_objects import Piece, Rgb, shape
-from .draw_street import CAMERA_M, HORIZON, Look, View, street
+from .draw_street import Look, View, glow, street
 from .scene import FOCAL, Scene
 
 _STYLES = 3
+_DROP: Rgb = (214, 222, 232)
 
 
 def render_image(scene: Scene, size: tuple[int, int] = (64, 64), time_s: float = 0.0) -> NDArray[np.uint8]:
-    """Picture of `scene`, `size` = (height, width) in pixels, uint8 (H, W, 3) RGB. `time_s` moves legs, lamps and rain."""
+    """Picture of `scene`, `size` = (height, width), uint8 (H, W, 3) RGB. `time_s` moves legs, lamps and rain."""
     height, width = size
     view = View(height, width, 3 if height <= 128 else 2)
     look = Look(scene.weather)
@@ -110,40 +111,36 @@ def _seen_faces(pose: tuple[float, float, float]) -> tuple[str, ...]:
 def _shadow(
     canvas: NDArray[np.uint8], view: View, look: Look, pieces: tuple[Piece, ...], pose: tuple[float, float, float]
 ) -> None:
-    """A flat dark pool under the object."""
-    placed = _placed(pieces, pose)
-    low, high = placed[:, 0].min(), placed[:, 0].max()
-    near, far = placed[:, 2].min() - 0.25, placed[:, 2].max() + 0.25
-    far = max(far, near + 0.9)
-    turns = np.linspace(0.0, 2.0 * np.pi, 20, endpoint=False)
-    ring = np.stack(
-        [
-            (low + high) / 2 + (high - low + 0.3) / 2 * np.cos(turns),
-            np.zeros(20),
-            (near + far) / 2 + (far - near) / 2 * np.sin(turns),
-        ],
-        axis=1,
-    )
+    """A flat dark shape under the object: its own footprint, rounded, a little larger."""
+    points = np.array([point for piece in pieces for point in piece.points])
+    low, high = points[:, 0].min() - 0.12, points[:, 0].max() + 0.12
+    near, far = points[:, 2].min() - 0.2, points[:, 2].max() + 0.3
+    turns = np.linspace(0.0, 2.0 * np.pi, 28, endpoint=False)
+    bulge = 0.5 if far - near < 1.0 else 0.16
+    across = np.sign(np.cos(turns)) * np.abs(np.cos(turns)) ** (2.0 * bulge)
+    along = np.sign(np.sin(turns)) * np.abs(np.sin(turns)) ** (2.0 * bulge)
+    cos, sin = math.cos(pose[2]), math.sin(pose[2])
+    x = (low + high) / 2 + (high - low) / 2 * across
+    z = (near + far) / 2 + (far - near) / 2 * along
+    ring = np.stack([x * cos + z * sin + pose[0], np.zeros(28), z * cos - x * sin + pose[1]], axis=1)
     cv2.fillPoly(canvas, [view.pixels(ring)], look.shade((48, 50, 56), pose[1]), cv2.LINE_AA, 4)
 
 
 def _reflect(
     canvas: NDArray[np.uint8], view: View, look: Look, pieces: tuple[Piece, ...], pose: tuple[float, float, float]
 ) -> None:
-    """A faint mirror image on the wet road: the object's tallest coloured piece, upside down and half blended."""
-    placed = _placed(pieces, pose)
-    low, high = placed[:, 0].min(), placed[:, 0].max()
-    z = pose[1]
-    main = max((piece for piece in pieces if not piece.width), key=lambda p: abs(p.points[2][1] - p.points[0][1]))
-    corners = np.array([[low, 0.0, z], [high, 0.0, z], [high * 0.97 + low * 0.03, -1.3, z], [low * 0.97 + high * 0.03, -1.3, z]])
-    spots = view.pixels(corners)
-    x0, y0 = np.maximum(spots.min(axis=0) // 16, 0)
-    x1, y1 = spots.max(axis=0) // 16 + 1
+    """A mirror image on the wet road, in one colour, fading towards the viewer."""
+    rear = tuple(piece for piece in pieces if not piece.width and piece.face != ("left" if pose[2] < 0 else "right"))
+    main = max(rear, key=lambda piece: abs(piece.points[2][1] - piece.points[0][1]))
+    placed = _placed((main,), pose)
+    low, high, z = placed[:, 0].min(), placed[:, 0].max(), pose[1]
+    spots = view.pixels(np.array([[low, 0.0, z], [high, -1.5, z]])) // 16
+    (x0, y0), (x1, y1) = np.maximum(spots[0], 0), spots[1]
     patch = canvas[y0:y1, x0:x1]
     if patch.size:
-        tint = np.empty_like(patch)
-        tint[:] = look.shade(main.colour, z)
-        canvas[y0:y1, x0:x1] = cv2.addWeighted(patch, 0.75, tint, 0.25, 0.0)
+        fade = np.linspace(0.42, 0.0, patch.shape[0], dtype=np.float32)[:, None, None]
+        tint = np.array(look.shade(main.colour, z), np.float32)
+        canvas[y0:y1, x0:x1] = (patch * (1.0 - fade) + tint * fade).astype(np.uint8)
 
 
 def _traffic_light(canvas: NDArray[np.uint8], view: View, look: Look, lit: str, scroll_m: float) -> None:
@@ -151,12 +148,12 @@ def _traffic_light(canvas: NDArray[np.uint8], view: View, look: Look, lit: str, 
     z, x = 17.0 - scroll_m % 40.0, 3.5
     if z < 4.0:
         return
-    pieces = [Piece(((x, 0.0, z), (x, 3.0, z)), (70, 72, 78), width=0.16)]
-    box = ((x - 0.38, 2.7, z), (x + 0.38, 2.7, z), (x + 0.38, 4.5, z), (x - 0.38, 4.5, z))
+    pieces = [Piece(((x, 0.0, z), (x, 3.9, z)), (70, 72, 78), width=0.16)]
+    box = ((x - 0.38, 3.6, z), (x + 0.38, 3.6, z), (x + 0.38, 5.4, z), (x - 0.38, 5.4, z))
     pieces.append(Piece(box, (34, 36, 40)))
     for k, (name, colour) in enumerate((("green", (60, 240, 120)), ("amber", (255, 190, 40)), ("red", (255, 56, 48)))):
         on = name == lit
-        y, radius = 3.02 + 0.58 * k, 0.27 if on else 0.2
+        y, radius = 3.92 + 0.58 * k, 0.27 if on else 0.2
         turns = [2.0 * math.pi * n / 12 for n in range(12)]
         ring = tuple((x + radius * math.cos(a), y + radius * math.sin(a), z) for a in turns)
         pieces.append(Piece(ring, colour if on else (60, 60, 60), glow=on))
@@ -170,38 +167,17 @@ def _traffic_light(canvas: NDArray[np.uint8], view: View, look: Look, lit: str, 
             cv2.fillPoly(canvas, [spots], colour, cv2.LINE_AA, 4)
 
 
-@lru_cache(maxsize=64)
-def _halo(size: int) -> NDArray[np.float32]:
-    """A soft round light (size, size, 1), 1 in the middle, 0 at the rim."""
-    axis = (np.arange(size) + 0.5) / size * 2.0 - 1.0
-    far = np.sqrt(axis[:, None] ** 2 + axis[None, :] ** 2)
-    return (np.clip(1.0 - far, 0.0, 1.0) ** 2)[..., None].astype(np.float32)
-
-
-def glow(picture: NDArray[np.uint8], x: float, y: float, radius: float, colour: Rgb, strength: float = 0.6) -> None:
-    """Add a halo of `radius` pixels round (x, y) in place; parts outside the picture are left out."""
-    half = max(2, round(radius))
-    left, top = round(x) - half, round(y) - half
-    x0, y0 = max(left, 0), max(top, 0)
-    x1, y1 = min(left + 2 * half, picture.shape[1]), min(top + 2 * half, picture.shape[0])
-    if x1 <= x0 or y1 <= y0:
-        return
-    halo = _halo(2 * half)[y0 - top : y1 - top, x0 - left : x1 - left]
-    light = picture[y0:y1, x0:x1] + halo * (np.array(colour, np.float32) * strength)
-    picture[y0:y1, x0:x1] = np.minimum(light, 255.0).astype(np.uint8)
-
-
 def _streaks(picture: NDArray[np.uint8], seed: int, time_s: float) -> None:
     """Few soft slanted streaks, falling with time; the same set in every width of frame."""
     height, width = picture.shape[:2]
     rng = random.Random(seed % 8)
     layer = picture.copy()
-    for _ in range(44):
+    for _ in range(40):
         x, y, length = rng.uniform(-1.0, 1.0), rng.uniform(0.0, 1.2), rng.uniform(0.10, 0.17)
         y = (y + 2.2 * time_s) % 1.2 - 0.15
         p = ((x * height + width / 2), y * height)
         q = (p[0] - 0.18 * length * height, p[1] + length * height)
         spots = np.array([p, q]) * 16.0
         thick = max(1, round(height / 180))
-        cv2.line(layer, tuple(spots[0].astype(int).tolist()), tuple(spots[1].astype(int).tolist()), (214, 222, 232), thick, cv2.LINE_AA, 4)
-    cv2.addWeighted(layer, 0.45, picture, 0.55, 0.0, picture)
+        cv2.polylines(layer, [np.rint(spots).astype(np.int32)], False, _DROP, thick, cv2.LINE_AA, 4)
+    cv2.addWeighted(layer, 0.4, picture, 0.6, 0.0, picture)

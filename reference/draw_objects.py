@@ -1,7 +1,7 @@
 """Shapes of the things that move: vehicles, people, bicycles, as flat pieces in metres.
 
-A piece is a polygon or a line in the object's own space: x to the right, y up from the ground, z away from the viewer, the
-rear of a vehicle at z = 0. `draw` turns, places, lights and projects them; here is only shape and colour.
+A piece is a polygon or a line in the object's own space: x to the right, y up from the ground, z away from the
+viewer, the rear of a vehicle at z = 0. `draw` turns, places, lights and projects them; here is only shape and colour.
 """
 
 from __future__ import annotations
@@ -13,7 +13,12 @@ from functools import lru_cache
 Rgb = tuple[int, int, int]
 Point = tuple[float, float, float]
 
-PAINT: dict[str, Rgb] = {"red": (205, 38, 38), "blue": (38, 84, 196), "white": (240, 240, 238), "yellow": (244, 196, 36)}
+PAINT: dict[str, Rgb] = {
+    "red": (205, 38, 38),
+    "blue": (38, 84, 196),
+    "white": (240, 240, 238),
+    "yellow": (244, 196, 36),
+}
 GLASS: Rgb = (58, 78, 98)
 TYRE: Rgb = (28, 28, 32)
 DARK: Rgb = (52, 54, 60)
@@ -24,7 +29,7 @@ COATS: tuple[Rgb, ...] = ((236, 112, 32), (32, 150, 110), (150, 62, 170))
 
 @dataclass(frozen=True)
 class Piece:
-    """A polygon (`width` 0) or an open or closed line `width` metres thick. `face` limits it to when that side is seen."""
+    """A polygon (`width` 0) or a line `width` metres thick. `face`: drawn only when that side is seen."""
 
     points: tuple[Point, ...]
     colour: Rgb
@@ -194,7 +199,7 @@ def _cyclist(coat: Rgb, phase: int) -> tuple[Piece, ...]:
     pedals = [(hub[0] + 0.17 * math.cos(turn + k), hub[1] + 0.17 * math.sin(turn + k)) for k in (0.0, math.pi)]
     knees = [(0.18 + 0.3 * (px - hub[0]), 0.72 + 0.35 * (py - hub[1])) for px, py in pedals]
     frame: Rgb = (206, 44, 60)
-    legs = [((-0.16, 0.98, 0.0), (k[0], k[1], 0.0), (p[0], p[1], 0.0)) for k, p in zip(knees, pedals)]
+    legs = [((-0.16, 0.98, 0.0), (k[0], k[1], 0.0), (p[0], p[1], 0.0)) for k, p in zip(knees, pedals, strict=True)]
     bars = ((rear, 0.34, 0.0), (-0.16, 0.86, 0.0), (0.4, 0.84, 0.0), (hub[0], hub[1], 0.0), (rear, 0.34, 0.0))
     return (
         Piece(_disc(rear, 0.34, 0.31), TYRE, width=0.09, closed=True),

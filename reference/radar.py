@@ -1,7 +1,8 @@
 """What the radar sees: echo strength over time and range.
 
-A row is one sweep; the last row is now. The main target draws a line whose slope is its closing speed, fixed clutter draws
-faint upright lines, and receiver noise lies over everything. Strength is in [0, 1], a range bin is `BIN_M` metres deep.
+A row is one sweep; the last row is now. The main target draws a line whose slope is its closing speed, fixed clutter
+draws faint upright lines, and receiver noise lies over everything. Strength is in [0, 1], a range bin is `BIN_M`
+metres deep.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ def render_radar(
 
 
 def echo(target: str, ranges_m: NDArray[np.float64], bins: int) -> NDArray[np.float64]:
-    """A target at `ranges_m` (N,) as rows (N, bins): a bell curve whose height and width grow with the target's size."""
+    """A target at `ranges_m` (N,) as rows (N, bins): a bell curve, higher and wider for larger targets."""
     centres = (np.arange(bins) + 0.5) * BIN_M
     offset = (centres[None, :] - ranges_m[:, None]) / _SPREAD_M[target]
     return _STRENGTH[target] * np.exp(-0.5 * offset**2)

@@ -1,7 +1,8 @@
 """One truth behind four senses: what a small vehicle's camera, microphone, radar and radio meet in a street.
 
-A :class:`Scene` says what is there. `draw`, `sound`, `radar` and `wording` each show one side of it, so that no single
-sense knows everything: a fast approach is visible only to the radar, a siren is only heard, a blocked exit is only said.
+A :class:`Scene` says what is there. `draw`, `sound`, `radar` and `wording` each show one side of it, so that no
+single sense knows everything: a fast approach is visible only to the radar, a siren is only heard, a blocked exit is
+only said.
 
 Units: metres, seconds, metres per second. `lateral_m` is 0 in the middle of the road and positive to the right.
 Everything is drawn from `random.Random(seed)`: the same seed gives the same scene on every machine.
@@ -67,7 +68,7 @@ class Far:
 
 @dataclass(frozen=True)
 class Scene:
-    """The truth of one moment. `engine` is what can be heard of motors; `target` is what the radar sees, if anything."""
+    """The truth of one moment. `engine` is what is heard of motors, `target` what the radar sees, if anything."""
 
     seed: int
     weather: str
@@ -92,7 +93,7 @@ class Scene:
 
     @property
     def hazard(self) -> str:
-        """The most urgent of the seven, in the order: fast approach, person in our path, ambulance, siren, exit, clear."""
+        """The most urgent of the seven: fast approach, person in our path, ambulance, siren, exit, clear."""
         if self.closing_mps >= FAST_MPS:
             return "closing_fast"
         if self.object in VULNERABLE and self.on_road:
@@ -117,14 +118,14 @@ class Scene:
 
     @property
     def target(self) -> str:
-        """Size of the radar's target: `none`, `small`, `medium` or `large`. A fast approach is seen even where the camera sees nothing."""
+        """Size of the radar's target: `none`, `small`, `medium` or `large`; a fast one may be where no camera looks."""
         if self.object == "none":
             return "medium" if self.closing_mps >= FAST_MPS else "none"
         return {"car": "medium", "truck": "large", "bus": "large", "ambulance": "large"}.get(self.object, "small")
 
 
 def sample_scene(seed: int, *, balance: str = "hazard") -> Scene:
-    """A random scene. `hazard`: the seven hazards equally likely; `natural`: mostly clear, as a drive would meet them."""
+    """A random scene. `hazard`: all seven equally likely; `natural`: mostly clear, as a drive would meet them."""
     if balance not in BALANCES:
         raise ValueError(f"balance is {balance!r}, expected one of {', '.join(BALANCES)}")
     rng = random.Random(seed * 2 + BALANCES.index(balance))
@@ -203,7 +204,7 @@ def place(rng: random.Random, kind: str, on_road: bool) -> tuple[str, float, flo
     if kind in VULNERABLE and not on_road:
         side = rng.choice(("left", "right"))
         sign = -1.0 if side == "left" else 1.0
-        return side, sign * rng.uniform(3.05, 3.25), rng.uniform(12.5, 13.5), sign * -0.9
+        return side, sign * rng.uniform(2.95, 3.1), rng.uniform(12.5, 13.5), sign * -0.9
     side = rng.choice(SIDES)
     sign = float(SIDES.index(side) - 1)
     heading = -sign if sign else rng.choice((-1.0, 1.0))

@@ -1,7 +1,7 @@
 """What the microphone hears: motors, tyres, rain, bells, beeps, horns and sirens.
 
-Every part is a function of absolute time (`time_s`), so neighbouring renders of the same scene join without a click; noise is
-a slice of a seamless loop. Sound: float32 in [-1, 1] at `SAMPLE_RATE`.
+Every part is a function of absolute time (`time_s`), so neighbouring renders of the same scene join without a click;
+noise is a slice of a seamless loop. Sound: float32 in [-1, 1] at `SAMPLE_RATE`.
 """
 
 from __future__ import annotations
@@ -52,7 +52,8 @@ def _loop(name: str) -> NDArray[np.float32]:
     size = LOOP_SECONDS * SAMPLE_RATE
     noise = np.random.default_rng(sum(name.encode())).standard_normal(size)
     hertz = np.fft.rfftfreq(size, 1.0 / SAMPLE_RATE)
-    shape = 1.0 / (1.0 + (hertz / 350.0) ** 1.5) if name == "tyre" else (hertz / 2500.0) ** 2 / (1.0 + (hertz / 2500.0) ** 2)
+    low, high = 1.0 / (1.0 + (hertz / 350.0) ** 1.5), (hertz / 2500.0) ** 2 / (1.0 + (hertz / 2500.0) ** 2)
+    shape = low if name == "tyre" else high
     wave = np.fft.irfft(np.fft.rfft(noise) * shape, size)
     return (wave / wave.std()).astype(np.float32)
 
@@ -66,11 +67,11 @@ def _bed(first: int, count: int, offset: int, name: str) -> NDArray[np.float32]:
 
 
 def _engine(scene: Scene, t: NDArray[np.float64], pitch: float) -> NDArray[np.float32]:
-    """Harmonics of the firing frequency: light motors near 100 Hz, heavy ones near 42 Hz with a slow throb, else our own faint hum."""
+    """Harmonics of the firing frequency: light near 110 Hz, heavy near 43 Hz and throbbing, else our own faint hum."""
     if scene.engine == "light":
         base, partials, level = 95.0 + 35.0 * pitch, _LIGHT, 0.06
     elif scene.engine == "heavy":
-        base, partials, level = 36.0 + 14.0 * pitch, _HEAVY, 0.10
+        base, partials, level = 36.0 + 14.0 * pitch, _HEAVY, 0.075
     else:
         base, partials, level = 205.0 + 20.0 * pitch, ((1, 1.0),), 0.008
     phase = _TAU * base * t
@@ -114,7 +115,8 @@ def _siren(t: NDArray[np.float64], pick: float) -> NDArray[np.float64]:
     if pick < 0.5:
         low, high, half = 445.0, 590.0, 0.45
         within = np.mod(s, 2 * half)
-        cycles = np.floor(s / (2 * half)) * half * (low + high) + np.where(within < half, low * within, low * half + high * (within - half))
+        started = np.where(within < half, low * within, low * half + high * (within - half))
+        cycles = np.floor(s / (2 * half)) * half * (low + high) + started
     else:
         rate = 0.6 + 0.5 * pick
         cycles = 900.0 * s - 330.0 / (_TAU * rate) * np.cos(_TAU * rate * s)

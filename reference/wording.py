@@ -1,8 +1,8 @@
 """Words about a scene: truthful captions, dispatcher's notes, and the chatter that is of no use.
 
-A caption always says weather, main object and side. `text_for` is what the radio or the screen really carries: about half of
-its captions are short, some lines are useless, some are false; a note on a blocked exit is always there when one is blocked,
-and never when none is.
+A caption always says weather, main object and side. `text_for` is what the radio or the screen really carries: about
+half of its captions are short, some lines are useless, some are false; a note on a blocked exit is always there when
+one is blocked, and never when none is.
 """
 
 from __future__ import annotations
@@ -35,12 +35,14 @@ _PATH = {
     "pavement": ("on the pavement", "on the sidewalk", "on the footpath"),
 }
 _NOTHING = ("an empty road", "nothing ahead", "a free road", "no one on the road")
-_FRAMES = ("{what} {side} {weather}", "{weather}: {what} {side}", "{weather}, {what} {side}", "{side} {what}, {weather}",
-           "there is {what} {side} {weather}", "camera sees {what} {side}, {weather}")
+_FRAMES = (
+    "{what} {side} {weather}", "{weather}: {what} {side}", "{weather}, {what} {side}", "{side} {what}, {weather}",
+    "there is {what} {side} {weather}", "camera sees {what} {side}, {weather}",
+)
 _EMPTY_FRAMES = ("{what} {weather}", "{weather}: {what}", "{weather}, {what}", "camera sees {what} {weather}")
 _BLOCKED = (
-    "{side} exit is blocked", "exit on the {side} blocked", "do not use the {side} exit", "the exit to the {side} is closed",
-    "dispatch: {side} exit closed", "{side} hand exit shut, keep clear",
+    "{side} exit is blocked", "exit on the {side} blocked", "do not use the {side} exit",
+    "the exit to the {side} is closed", "dispatch: {side} exit closed", "{side} hand exit shut, keep clear",
 )
 _USELESS = (
     "radio check, all units", "all units, standard channel", "good morning from dispatch", "battery at eighty percent",
@@ -92,7 +94,8 @@ def _short(scene: Scene, rng: random.Random) -> str:
 
 def _false(scene: Scene, rng: random.Random) -> str:
     """Something that camera or microphone can refute."""
-    kinds = [kind for kind in OBJECTS if kind not in (scene.object, "none")]
+    known = {scene.object, "none"} | {far.kind for far in scene.far}
+    kinds = [kind for kind in OBJECTS if kind not in known]
     if not scene.siren and rng.random() < 0.2:
         return rng.choice(("siren heard near you", "you should hear a siren now"))
     return rng.choice(_FALSE[rng.choice(kinds)])
@@ -106,7 +109,7 @@ def note(scene: Scene, rng: random.Random) -> str:
 
 
 def text_for(scene: Scene, seed: int) -> str:
-    """What the text modality carries: a caption, a fragment, chatter or a falsehood, with a true note where an exit is blocked."""
+    """What the radio carries: caption, fragment, chatter or falsehood, with a true note where an exit is blocked."""
     rng = random.Random(seed * 4 + 2)
     draw = rng.random()
     exit_note = note(scene, rng)
@@ -119,8 +122,7 @@ def text_for(scene: Scene, seed: int) -> str:
     elif draw < 0.80:
         line = _false(scene, rng)
     else:
-        line = exit_note or rng.choice(("all exits are open", "no notes", "nothing to report", "exits are free"))
-        return line
+        return exit_note or rng.choice(("all exits are open", "no notes", "nothing to report", "exits are free"))
     if not exit_note:
         return line
     return rng.choice((f"{exit_note}. {line}", f"{line}. {exit_note}")) if rng.random() < 0.6 else exit_note
