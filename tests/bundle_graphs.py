@@ -24,8 +24,8 @@ HAZARDS = (
 WEATHERS = ("clear", "rain", "fog", "night")
 OBJECTS = ("car", "truck", "bus", "pedestrian", "cyclist", "ambulance", "none")
 WIDTH, STATE, LATENT = 16, 24, (8, 8, 8)
-_SENTENCE = """a the an ahead on in left right centre red blue white yellow car truck bus pedestrian cyclist ambulance none
-road rain fog night clear siren exit blocked unit all radio check street fast slow near far light"""
+_SENTENCE = """a the an ahead on in left right centre red blue white yellow car truck bus pedestrian cyclist
+ambulance none road rain fog night clear siren exit blocked unit all radio check street fast slow near far light"""
 WORDS = tuple(_SENTENCE.split())
 TOKENS = {"image": 16, "text": 8, "audio": 8, "radar": 8}
 _ONNX = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
