@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from .draw_objects import Piece, Rgb, shape
 from .draw_street import Look, View, glow, street
-from .scene import FOCAL, Scene
+from .scene import FOCAL, VULNERABLE, Scene
 
 _STYLES = 3
 _DROP: Rgb = (214, 222, 232)
@@ -33,9 +33,10 @@ def render_image(scene: Scene, size: tuple[int, int] = (64, 64), time_s: float =
     else:
         canvas = street(scene.layout, scene.weather, view, scene.scroll_m)
     for far in sorted(scene.far, key=lambda item: -item.distance_m):
-        _put(canvas, view, look, shape(far.kind, far.colour, 0, 0), (far.lateral_m, far.distance_m, 0.0))
+        pose = (far.lateral_m, far.distance_m, far.yaw)
+        _put(canvas, view, look, shape(far.kind, far.colour, far.style, _phase(far.kind, far.style, time_s)), pose)
     if scene.traffic_light is not None:
-        _traffic_light(canvas, view, look, scene.traffic_light, scene.scroll_m)
+        _traffic_light(canvas, view, look, scene.traffic_light, scene.light_m)
     glows = _main_object(canvas, view, look, scene, time_s)
     picture = cv2.resize(canvas, (width, height), interpolation=cv2.INTER_AREA)
     for x, y, radius, colour in glows:
@@ -56,14 +57,19 @@ def _main_object(
     """Shadow, wet reflection and the object itself; returns the glows (x, y, radius, colour) to be added at the end."""
     if scene.object == "none":
         return []
-    start = scene.seed % 16 if scene.object in ("pedestrian", "cyclist") else 0
-    phase = (start + int(time_s * 16.0)) % 16
+    phase = _phase(scene.object, scene.seed, time_s)
     pieces = shape(scene.object, scene.colour, scene.seed % _STYLES, phase)
     pose = (scene.lateral_m, scene.distance_m, scene.yaw if scene.object != "pedestrian" else 0.0)
     _shadow(canvas, view, look, pieces, pose)
     if look.wet:
         _reflect(canvas, view, look, pieces, pose)
     return _put(canvas, view, look, pieces, pose)
+
+
+def _phase(kind: str, seed: int, time_s: float) -> int:
+    """Step of the legs or flash of the lamps, 0..15; people start anywhere in their step."""
+    start = seed % 16 if kind in VULNERABLE else 0
+    return (start + int(time_s * 16.0)) % 16
 
 
 def _placed(pieces: tuple[Piece, ...], pose: tuple[float, float, float]) -> NDArray[np.float64]:
@@ -143,11 +149,11 @@ def _reflect(
         canvas[y0:y1, x0:x1] = (patch * (1.0 - fade) + tint * fade).astype(np.uint8)
 
 
-def _traffic_light(canvas: NDArray[np.uint8], view: View, look: Look, lit: str, scroll_m: float) -> None:
+def _traffic_light(canvas: NDArray[np.uint8], view: View, look: Look, lit: str, z: float) -> None:
     """A pole on the right pavement with three lamps, one of them lit."""
-    z, x = 17.0 - scroll_m % 40.0, 3.5
-    if z < 4.0:
+    if z < 3.0:
         return
+    x = 3.5
     pieces = [Piece(((x, 0.0, z), (x, 3.9, z)), (70, 72, 78), width=0.16)]
     box = ((x - 0.38, 3.6, z), (x + 0.38, 3.6, z), (x + 0.38, 5.4, z), (x - 0.38, 5.4, z))
     pieces.append(Piece(box, (34, 36, 40)))

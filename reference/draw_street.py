@@ -52,7 +52,7 @@ class View:
         x = FOCAL * points[:, 0] / z + 0.5 * self.width / self.height
         y = HORIZON + FOCAL * (CAMERA_M - points[:, 1]) / z
         spots = (np.stack([x, y], axis=1) * self.scale - 0.5) * 16.0
-        return np.clip(np.rint(spots), -400000, 400000).astype(np.int32)
+        return np.asarray(np.clip(np.rint(spots), -400000, 400000), np.int32)
 
 
 @dataclass(frozen=True)
@@ -87,20 +87,20 @@ class Look:
         """Colours (N, 3) at distances (N,) → colours (N, 3), 0..255."""
         if self.weather == "night":
             lit = 0.26 + 0.64 * np.exp(-z / 16.0)
-            return colours * lit[:, None] * np.array([0.94, 0.96, 1.12])
+            return np.asarray(colours * lit[:, None] * np.array([0.94, 0.96, 1.12]))
         if self.weather == "fog":
             clear = np.exp(-z / 19.0)[:, None]
             return colours * clear + np.array(_FOG) * (1.0 - clear)
         if self.weather == "rain":
             grey = colours.mean(axis=1, keepdims=True)
-            return (colours * 0.78 + grey * 0.22) * 0.8
+            return np.asarray((colours * 0.78 + grey * 0.22) * 0.8)
         haze = (1.0 - np.exp(-z / 220.0))[:, None]
         return colours * (1.0 - haze) + np.array([206.0, 226.0, 240.0]) * haze
 
 
 def street(layout: int, weather: str, view: View, scroll_m: float) -> NDArray[np.uint8]:
     """The empty street on the enlarged canvas, uint8 (H·s, W·s, 3) RGB, after driving `scroll_m` metres."""
-    canvas = _ground(layout % 3, weather, view).copy()
+    canvas: NDArray[np.uint8] = _ground(layout % 3, weather, view).copy()
     look = Look(weather)
     _sky(canvas, view, weather, layout)
     last = int((scroll_m + 75.0) // _BLOCK_M)
@@ -206,7 +206,8 @@ def _windows(
 ) -> None:
     """Rows of panes on a wall; at night some are lit."""
     x, z0, height = wall
-    dark, bright = [], []
+    dark: list[NDArray[np.int32]] = []
+    bright: list[NDArray[np.int32]] = []
     for row in range(int((height - 1.0) // 2.4)):
         for column in range(4):
             z, y = z0 + 1.3 + 2.7 * column, 1.2 + 2.4 * row

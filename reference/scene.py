@@ -58,12 +58,14 @@ _NATURAL_WEATHERS = (0.40, 0.24, 0.15, 0.21)
 
 @dataclass(frozen=True)
 class Far:
-    """A small vehicle far away: decoration, never the main object."""
+    """Something far away or at the edge of sight: decoration, never the main object."""
 
     kind: str
     colour: str | None
     lateral_m: float
     distance_m: float
+    yaw: float = 0.0
+    style: int = 0
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ class Scene:
     blocked_exit: str | None
     layout: int
     scroll_m: float = 0.0
+    light_m: float = 17.0
     far: tuple[Far, ...] = ()
 
     @property
@@ -138,6 +141,8 @@ def sample_scene(seed: int, *, balance: str = "hazard") -> Scene:
     if hazard in ("closing_fast", "vulnerable_ahead") and not natural:
         siren = rng.random() < 0.12
     side, lateral, distance, yaw = place(rng, kind, on_road)
+    if kind == "none" and hazard == "closing_fast":
+        distance = rng.uniform(8.0, 34.0)
     quiet = 0.3 if natural else 1.0
     blocked = _pick_exit(rng, hazard)
     return Scene(

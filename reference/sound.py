@@ -17,8 +17,9 @@ from .scene import Scene
 SAMPLE_RATE = 16000
 LOOP_SECONDS = 8
 _TAU = 2.0 * np.pi
-_LIGHT = ((1, 0.5), (2, 1.0), (3, 0.6), (4, 0.45), (6, 0.3), (8, 0.2))
-_HEAVY = ((1, 1.0), (2, 0.8), (3, 0.9), (4, 0.5), (5, 0.5), (6, 0.35), (8, 0.25))
+_Partials = tuple[tuple[int, float], ...]
+_LIGHT: _Partials = ((1, 0.5), (2, 1.0), (3, 0.6), (4, 0.45), (6, 0.3), (8, 0.2))
+_HEAVY: _Partials = ((1, 1.0), (2, 0.8), (3, 0.9), (4, 0.5), (5, 0.5), (6, 0.35), (8, 0.25))
 
 
 def render_sound(scene: Scene, seconds: float = 1.0, time_s: float = 0.0) -> NDArray[np.float32]:
@@ -55,32 +56,33 @@ def _loop(name: str) -> NDArray[np.float32]:
     low, high = 1.0 / (1.0 + (hertz / 350.0) ** 1.5), (hertz / 2500.0) ** 2 / (1.0 + (hertz / 2500.0) ** 2)
     shape = low if name == "tyre" else high
     wave = np.fft.irfft(np.fft.rfft(noise) * shape, size)
-    return (wave / wave.std()).astype(np.float32)
+    return np.asarray(wave / wave.std(), np.float32)
 
 
 def _bed(first: int, count: int, offset: int, name: str) -> NDArray[np.float32]:
     loop = _loop(name)
     start = (first + offset) % loop.size
     if start + count <= loop.size:
-        return loop[start : start + count].copy()
-    return np.take(loop, np.arange(start, start + count), mode="wrap")
+        return np.array(loop[start : start + count], np.float32)
+    return np.asarray(np.take(loop, np.arange(start, start + count), mode="wrap"), np.float32)
 
 
 def _engine(scene: Scene, t: NDArray[np.float64], pitch: float) -> NDArray[np.float32]:
     """Harmonics of the firing frequency: light near 110 Hz, heavy near 43 Hz and throbbing, else our own faint hum."""
+    partials: _Partials = ((1, 1.0),)
     if scene.engine == "light":
         base, partials, level = 95.0 + 35.0 * pitch, _LIGHT, 0.06
     elif scene.engine == "heavy":
         base, partials, level = 36.0 + 14.0 * pitch, _HEAVY, 0.075
     else:
-        base, partials, level = 205.0 + 20.0 * pitch, ((1, 1.0),), 0.008
+        base, level = 205.0 + 20.0 * pitch, 0.008
     phase = _TAU * base * t
     wave = np.zeros(t.size, np.float32)
     for index, (order, gain) in enumerate(partials):
         wave += np.float32(gain) * np.sin(np.remainder(order * phase + index, _TAU).astype(np.float32))
     if scene.engine == "heavy":
         wave *= (1.0 + 0.35 * np.sin(_TAU * (base / 6.0) * t)).astype(np.float32)
-    return wave * np.float32(level)
+    return np.asarray(wave * np.float32(level), np.float32)
 
 
 def _bell(t: NDArray[np.float64], pick: float) -> NDArray[np.float64]:
@@ -105,7 +107,7 @@ def _horn(t: NDArray[np.float64], pick: float) -> NDArray[np.float64]:
     gate = np.clip((np.sin(_TAU * t / 0.8) + 0.2) * 30.0, 0.0, 1.0)
     low = 390.0 + 30.0 * pick
     tones = sum(np.sin(_TAU * low * ratio * k * t) / k for ratio in (1.0, 1.26) for k in (1, 2, 3, 4))
-    return gate * 0.5 * np.asarray(tones)
+    return np.asarray(gate * 0.5 * np.asarray(tones), np.float64)
 
 
 def _siren(t: NDArray[np.float64], pick: float) -> NDArray[np.float64]:
@@ -120,4 +122,5 @@ def _siren(t: NDArray[np.float64], pick: float) -> NDArray[np.float64]:
     else:
         rate = 0.6 + 0.5 * pick
         cycles = 900.0 * s - 330.0 / (_TAU * rate) * np.cos(_TAU * rate * s)
-    return np.sin(_TAU * cycles) + 0.4 * np.sin(2 * _TAU * cycles) + 0.25 * np.sin(3 * _TAU * cycles)
+    tones = np.sin(_TAU * cycles) + 0.4 * np.sin(2 * _TAU * cycles) + 0.25 * np.sin(3 * _TAU * cycles)
+    return np.asarray(tones, np.float64)
