@@ -1,0 +1,150 @@
+"""One place that knows how every modality of a bundle is prepared, with buffers that are used again and again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from difflib import get_close_matches
+from math import isfinite
+
+import numpy as np
+
+from ..errors import InputError, ManifestError
+from ..manifest import AudioModality, ImageModality, Manifest, Modality, SeriesModality, TextModality
+from ..values import Array, Packet, TensorSpec
+from .audio import waveform_tensor
+from .image import image_tensor
+from .series import series_tensor
+from .text import TextPreparer
+
+__all__ = ["Preparer"]
+
+Prepare = Callable[[Packet], "dict[str, Array]"]
+
+
+class Preparer:
+    """Packets → feeds of the encoders of one bundle.
+
+    `read(file)` gives the checked bytes of a file of the bundle; the tokenizer is read at the first text, or by `warm`.
+    Arrays are reused: they hold until the next call for the same modality. One thread at a time.
+
+    Raises:
+        ManifestError: a modality whose part does not take what the preprocessing makes.
+    """
+
+    def __init__(self, manifest: Manifest, read: Callable[[str], bytes]) -> None:
+        self._read = read
+        self._texts: dict[str, TextPreparer] = {}
+        self._modalities = {modality.name: modality for modality in manifest.modalities}
+        self._prepare = {modality.name: self._bind(modality, manifest) for modality in manifest.modalities}
+
+    def __call__(self, packet: Packet) -> dict[str, Array]:
+        """The input names of the modality's part → arrays, checked and ready to run.
+
+        Raises:
+            InputError: an unknown modality, or data that cannot be used (dtype, shape, sample rate, NaN, empty).
+        """
+        prepare = self._prepare.get(packet.modality)
+        if prepare is None:
+            near = get_close_matches(packet.modality, self._prepare, n=1)
+            raise InputError(
+                "no such modality in this bundle",
+                found=repr(packet.modality),
+                expected="one of " + ", ".join(self._prepare),
+                fix=f"Did you mean {near[0]}?" if near else None,
+            )
+        return prepare(packet)
+
+    def warm(self) -> None:
+        """Load what is loaded on first use: the tokenizers."""
+        for modality in self._modalities.values():
+            if isinstance(modality, TextModality):
+                self._text(modality)
+
+    def _bind(self, modality: Modality, manifest: Manifest) -> Prepare:
+        part = manifest.parts.get(modality.part)
+        if part is None:
+            raise ManifestError(
+                f"modality {modality.name} names a part that is not there",
+                found=modality.part,
+                expected="one of " + ", ".join(manifest.parts),
+            )
+        if isinstance(modality, ImageModality):
+            return _image(modality, part.inputs)
+        if isinstance(modality, AudioModality):
+            return _audio(modality, part.inputs)
+        if isinstance(modality, SeriesModality):
+            return _series(modality, part.inputs)
+        return self._bind_text(modality, part.inputs)
+
+    def _text(self, modality: TextModality) -> TextPreparer:
+        preparer = self._texts.get(modality.name)
+        if preparer is None:
+            preparer = self._texts[modality.name] = TextPreparer(self._read(modality.tokenizer), modality)
+        return preparer
+
+    def _bind_text(self, modality: TextModality, inputs: Sequence[TensorSpec]) -> Prepare:
+        ids, mask = _text_names(modality, inputs)
+
+        def prepare(packet: Packet) -> dict[str, Array]:
+            tokens, ones = self._text(modality)(packet.data)
+            return {ids: tokens} if mask is None else {ids: tokens, mask: ones}
+
+        return prepare
+
+
+def _image(modality: ImageModality, inputs: Sequence[TensorSpec]) -> Prepare:
+    shape = (1, 3, modality.height, modality.width)
+    _check_constants(modality, modality.scale, *modality.mean, *modality.std, divisors=modality.std)
+    name, buffer = _single(modality, inputs, shape), np.zeros(shape, np.float32)
+    return lambda packet: {name: image_tensor(packet.data, modality, out=buffer)}
+
+
+def _audio(modality: AudioModality, inputs: Sequence[TensorSpec]) -> Prepare:
+    shape = (1, modality.samples)
+    name, buffer = _single(modality, inputs, shape), np.zeros(shape, np.float32)
+    return lambda packet: {name: waveform_tensor(packet.data, packet.sample_rate, modality, out=buffer)}
+
+
+def _series(modality: SeriesModality, inputs: Sequence[TensorSpec]) -> Prepare:
+    shape = (1, modality.frames, modality.channels)
+    _check_constants(modality, modality.mean, modality.std, divisors=(modality.std,))
+    name, buffer = _single(modality, inputs, shape), np.zeros(shape, np.float32)
+    return lambda packet: {name: series_tensor(packet.data, modality, sample_rate=packet.sample_rate, out=buffer)}
+
+
+def _single(modality: Modality, inputs: Sequence[TensorSpec], shape: tuple[int, ...]) -> str:
+    """The name of the only input, which must be float32 of `shape`."""
+    if len(inputs) != 1 or inputs[0].dtype != "float32" or inputs[0].shape != shape:
+        raise _mismatch(modality, inputs, f"one float32 of shape {shape}")
+    return inputs[0].name
+
+
+def _text_names(modality: TextModality, inputs: Sequence[TensorSpec]) -> tuple[str, str | None]:
+    """The names of the ids and, where there is one, of the mask."""
+    masks = [spec.name for spec in inputs if spec.name == "mask" or spec.name.endswith("_mask")]
+    others = [spec.name for spec in inputs if spec.name not in masks]
+    shape = (1, modality.length)
+    fits = all(spec.dtype == "int64" and spec.shape == shape for spec in inputs)
+    if not fits or len(others) != 1 or len(masks) > 1:
+        raise _mismatch(modality, inputs, f"int64 ids and perhaps a mask, both of shape {shape}")
+    return others[0], masks[0] if masks else None
+
+
+def _mismatch(modality: Modality, inputs: Sequence[TensorSpec], expected: str) -> ManifestError:
+    found = ", ".join(f"{spec.name} {spec.dtype} {spec.shape}" for spec in inputs) or "no input"
+    return ManifestError(
+        f"part {modality.part} does not take what modality {modality.name} makes",
+        found=found,
+        expected=expected,
+        fix="Export the bundle again",
+    )
+
+
+def _check_constants(modality: Modality, *constants: float, divisors: Sequence[float]) -> None:
+    if not all(map(isfinite, constants)) or 0.0 in divisors:
+        raise ManifestError(
+            f"modality {modality.name} has preprocessing constants that cannot be used",
+            found=constants,
+            expected="finite numbers, no std of zero",
+            fix="Export the bundle again",
+        )
