@@ -28,8 +28,8 @@ def render_image(scene: Scene, size: tuple[int, int] = (64, 64), time_s: float =
     height, width = size
     view = View(height, width, 3 if height <= 128 else 2)
     look = Look(scene.weather)
-    if scene.scroll_m == 0.0 and height <= 128:
-        canvas = _still(scene.layout, scene.weather, view).copy()
+    if height <= 128:
+        canvas = _still(scene.layout, scene.weather, view, scene.scroll_m).copy()
     else:
         canvas = street(scene.layout, scene.weather, view, scene.scroll_m)
     for far in sorted(scene.far, key=lambda item: -item.distance_m):
@@ -47,8 +47,9 @@ def render_image(scene: Scene, size: tuple[int, int] = (64, 64), time_s: float =
 
 
 @lru_cache(maxsize=256)
-def _still(layout: int, weather: str, view: View) -> NDArray[np.uint8]:
-    return street(layout, weather, view, 0.0)
+def _still(layout: int, weather: str, view: View, scroll_m: float) -> NDArray[np.uint8]:
+    """A small street, kept: scenes stand in few places, so that many of them share one."""
+    return street(layout, weather, view, scroll_m)
 
 
 def _main_object(

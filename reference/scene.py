@@ -37,18 +37,19 @@ ROAD_HALF_M = 2.6
 """Half the width of the road; the pavement begins here."""
 FOCAL = 1.7
 """Focal length of the camera in frame heights: screen x = FOCAL · lateral / distance."""
-LAYOUTS = 12
+LAYOUTS = 6
 """How many different streets there are."""
+_PLACES_M = tuple(13.25 * step for step in range(8))
 
 COLOURED = ("car", "truck", "bus")
 VULNERABLE = ("pedestrian", "cyclist")
 _RANGES = {
-    "car": (8.0, 10.5),
-    "truck": (11.0, 14.5),
-    "bus": (11.0, 14.5),
-    "ambulance": (10.0, 12.5),
-    "pedestrian": (7.0, 10.0),
-    "cyclist": (7.5, 10.0),
+    "car": (8.0, 12.5),
+    "truck": (11.0, 17.5),
+    "bus": (11.0, 17.5),
+    "ambulance": (10.0, 15.0),
+    "pedestrian": (7.0, 11.5),
+    "cyclist": (7.5, 11.5),
     "none": (9.0, 14.0),
 }
 _NATURAL_HAZARDS = (0.60, 0.13, 0.09, 0.01, 0.01, 0.08, 0.08)
@@ -164,6 +165,7 @@ def sample_scene(seed: int, *, balance: str = "hazard") -> Scene:
         engine=engine_of(rng, kind),
         blocked_exit=blocked,
         layout=rng.randrange(LAYOUTS),
+        scroll_m=rng.choice(_PLACES_M),
         far=_far(rng),
     )
 
@@ -209,12 +211,13 @@ def place(rng: random.Random, kind: str, on_road: bool) -> tuple[str, float, flo
     if kind in VULNERABLE and not on_road:
         side = rng.choice(("left", "right"))
         sign = -1.0 if side == "left" else 1.0
-        return side, sign * rng.uniform(2.95, 3.1), rng.uniform(12.5, 13.5), sign * -0.9
+        return side, sign * rng.uniform(2.95, 3.1), rng.uniform(12.0, 14.5), sign * -0.9
     side = rng.choice(SIDES)
     sign = float(SIDES.index(side) - 1)
     heading = -sign if sign else rng.choice((-1.0, 1.0))
     if kind in VULNERABLE:
-        return side, sign * 0.235 * distance / FOCAL + rng.uniform(-0.08, 0.08), distance, heading * 0.9
+        across = min(rng.uniform(0.18, 0.30) * distance / FOCAL, ROAD_HALF_M - 0.35)
+        return side, sign * across + rng.uniform(-0.08, 0.08), distance, heading * 0.9
     lateral = sign * min(max(0.26 * distance / FOCAL, 1.45), 1.8) + rng.uniform(-0.08, 0.08)
     return side, lateral, distance, heading * rng.uniform(0.24, 0.36)
 
