@@ -108,9 +108,10 @@ def resampled(
 ) -> Iterator[tuple[float | None, NDArray[np.float32]]]:
     """Sound frames as float32 mono at `sample_rate` Hz: (start time or None, samples (n,))."""
     av = _pyav("resampling sound")
-    resampler = av.AudioResampler(format="flt", layout="mono", rate=sample_rate)
+    # The channels are averaged here: FFmpeg's own mix to mono is louder than either channel and may clip.
+    resampler = av.AudioResampler(format="fltp", rate=sample_rate)
     for frame in itertools.chain(frames, [None]):
         with contextlib.suppress(av.error.EOFError):
             for part in resampler.resample(frame):
                 when = None if part.pts is None else float(part.pts * part.time_base) - zero_s
-                yield when, part.to_ndarray().reshape(-1).astype(np.float32, copy=False)
+                yield when, part.to_ndarray().mean(axis=0, dtype=np.float32)

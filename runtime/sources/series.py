@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Iterator, Mapping
 
 import numpy as np
@@ -38,7 +37,7 @@ class NpzSeries(FileSource):
     def packets(self) -> Iterator[Packet]:
         """One window a hop; the last row always ends one."""
         period = 1.0 / self._spec.sample_rate
-        first, due, last = 0, -np.inf, len(self._rows) - 1
+        first, due, last = 0, float(self._times[0]), len(self._rows) - 1
         for index, time_s in enumerate(self._times.tolist()):
             if index and time_s - self._times[index - 1] > GAP_PERIODS * period:
                 first = index
@@ -53,9 +52,10 @@ class NpzSeries(FileSource):
 def _load(path: str) -> Mapping[str, Array]:
     file = existing_file(path, "the series")
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        # Opened here, because numpy leaves a file that it cannot read open.
+        with file.open("rb") as handle, np.load(handle, allow_pickle=False) as archive:
             return {name: archive[name] for name in ("series", "times", "sample_rate") if name in archive.files}
-    except (OSError, ValueError, EOFError, KeyError, AttributeError, zipfile.BadZipFile) as error:
+    except Exception as error:  # a damaged archive raises nearly anything: zip, zlib, header, memory
         raise SourceError(
             f"the series {path} cannot be read",
             found=str(error) or type(error).__name__,
