@@ -16,7 +16,7 @@ def _some(batch: int, share: float, device: torch.device) -> Tensor:
     return torch.rand(batch, device=device) < share
 
 
-def damage_pixels(pixels: Tensor) -> tuple[Tensor, Tensor]:
+def damage_pixels(pixels: Tensor, dead_share: float = _DEAD) -> tuple[Tensor, Tensor]:
     """Pixels (B, 3, 64, 64) in [-1, 1], changed; and which samples (B,) still show something (0 or 1)."""
     batch, _, height, width = pixels.shape
     device = pixels.device
@@ -31,9 +31,9 @@ def damage_pixels(pixels: Tensor) -> tuple[Tensor, Tensor]:
     tall, wide = (torch.randint(4, 11, (batch, 1), device=device) for _ in range(2))
     hole = ((ys >= top) & (ys < top + tall))[:, :, None] & ((xs >= left) & (xs < left + wide))[:, None]
     hole = hole & _some(batch, 0.15, device)[:, None, None]
-    dead = _some(batch, _DEAD, device)
+    dead = _some(batch, dead_share, device)
     x = x.masked_fill(hole[:, None], 0.0).clamp(-1.0, 1.0)
-    dark = (-1.0 + 0.1 * torch.rand_like(x) * torch.rand(batch, 1, 1, 1, device=device))
+    dark = -1.0 + 0.1 * torch.rand_like(x) * torch.rand(batch, 1, 1, 1, device=device)
     return torch.where(dead[:, None, None, None], dark, x), (~dead).float()
 
 
@@ -48,7 +48,7 @@ def _shifted(pixels: Tensor) -> Tensor:
     return torch.cat(moved)
 
 
-def damage_mel(mel: Tensor, silent: Tensor) -> tuple[Tensor, Tensor]:
+def damage_mel(mel: Tensor, silent: Tensor, dead_share: float = _DEAD) -> tuple[Tensor, Tensor]:
     """Log-mel (B, 40, 61): another gain, some noise, now and then a start that was not recorded, or silence.
 
     ``silent`` (40,) is what silence looks like. Returns the spectrogram and which samples still say something (B,).
@@ -59,17 +59,17 @@ def damage_mel(mel: Tensor, silent: Tensor) -> tuple[Tensor, Tensor]:
     x = x + torch.randn_like(x) * (torch.rand(batch, 1, 1, device=device) * 0.08)
     x = torch.maximum(x, silent[None, :, None])
     unheard = torch.randint(0, frames // 2, (batch, 1), device=device) * _some(batch, 0.06, device)[:, None]
-    dead = _some(batch, _DEAD, device)
+    dead = _some(batch, dead_share, device)
     missing = (torch.arange(frames, device=device)[None] < unheard) | dead[:, None]
     return torch.where(missing[:, None], silent[None, :, None], x), (~dead).float()
 
 
-def damage_radar(series: Tensor) -> tuple[Tensor, Tensor]:
+def damage_radar(series: Tensor, dead_share: float = _DEAD) -> tuple[Tensor, Tensor]:
     """Radar (B, 32, 32): another gain, now and then a late start or nothing at all. As `damage_mel`."""
     batch, frames, _ = series.shape
     device = series.device
     x = series * (1.0 + 0.08 * torch.randn(batch, 1, 1, device=device))
     unseen = torch.randint(0, frames // 3, (batch, 1), device=device) * _some(batch, 0.06, device)[:, None]
-    dead = _some(batch, _DEAD, device)
+    dead = _some(batch, dead_share, device)
     missing = (torch.arange(frames, device=device)[None] < unseen) | dead[:, None]
     return x.masked_fill(missing[:, :, None], 0.0), (~dead).float()

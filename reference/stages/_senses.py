@@ -14,7 +14,7 @@ from torch import Tensor
 from ...export.modules.encoders import LogMel
 from ..dataset import ATTRIBUTES, Scenes
 
-__all__ = ["Senses", "load_senses", "log_mels", "to_pixels", "to_waveform"]
+__all__ = ["Senses", "load_senses", "log_mels", "normal_mel", "silence", "to_pixels", "to_waveform"]
 
 
 @dataclass(frozen=True)
@@ -55,6 +55,16 @@ def log_mels(sound: NDArray[np.int16], mel: LogMel, device: str) -> Tensor:
     """Log-mel spectrograms (N, 40, 61) in fp16, with the mean and deviation of ``mel``."""
     pieces = [mel(to_waveform(sound[at : at + 256], device)).half().cpu() for at in range(0, len(sound), 256)]
     return torch.cat(pieces)
+
+
+def normal_mel(mels: Tensor, mel: LogMel, device: str) -> Tensor:
+    """Raw log-mel spectrograms as ``mel`` would have returned them: minus its mean, divided by its deviation."""
+    return (mels.float().to(device) - mel.mean) / mel.deviation
+
+
+def silence(mel: LogMel, device: str) -> Tensor:
+    """One frame (40,) of the normalised spectrogram of zeros."""
+    return mel(torch.zeros(1, 512, device=device))[0, :, 0]
 
 
 def load_senses(scenes: Scenes, tokenizer: Path, device: str) -> Senses:

@@ -19,7 +19,7 @@ from ..context import Context, Stage
 from ..dataset import ATTRIBUTES, CAPTIONS, MODALITIES
 from ..metrics import top_hit_right
 from ._augment import damage_mel, damage_pixels, damage_radar
-from ._senses import Senses, load_senses, to_pixels
+from ._senses import Senses, load_senses, normal_mel, silence, to_pixels
 from ._steps import cheap, rate, set_rate
 
 __all__ = ["TOLD", "Probes", "attribute_losses", "run"]
@@ -72,6 +72,7 @@ def run(ctx: Context) -> None:
     train = load_senses(ctx.data(), tokenizer, ctx.device)
     modules = _numbers(train.mels, ctx)
     nets = nn.ModuleDict({name: build_module(name, modules[name]) for name in MODALITIES}).to(ctx.device)
+    nets["image"].to(memory_format=torch.channels_last)
     probes = nn.ModuleDict({name: Probes(TOLD[name], 256) for name in MODALITIES}).to(ctx.device)
     scale = nn.ParameterDict({"log": nn.Parameter(torch.tensor(2.5, device=ctx.device))})
     parts = nn.ModuleList([nets, probes, scale])
@@ -79,7 +80,7 @@ def run(ctx: Context) -> None:
     plain = [each for each in parts.parameters() if each.ndim < 2]
     adam = torch.optim.AdamW([{"params": decayed, "weight_decay": _DECAY}, {"params": plain, "weight_decay": 0.0}], betas=(0.9, 0.98))
     state = ctx.resume({"all": parts}, {"adam": adam})
-    total, size = ctx.pick(2600, quick=3), ctx.pick(_BATCH, quick=16)
+    total, size = ctx.pick(1800, quick=3), ctx.pick(_BATCH, quick=16)
     parts.train()
     for step in ctx.steps(state, total, "contrast"):
         set_rate(adam, _PEAK * rate(step, total))
@@ -121,9 +122,7 @@ def _losses(train: Senses, rows: np.ndarray[Any, Any], nets: nn.ModuleDict, prob
     ids = ids[:, : int((ids != 0).sum(dim=1).max())]
     seen_text = torch.from_numpy((which < CAPTIONS).astype(np.float32)).to(device)
     audio = cast(Any, nets["audio"])
-    silent = torch.full((train.mels.shape[1],), float(np.log(1.0e-5)), device=device)
-    mel, seen_audio = damage_mel((train.mels[pick].float().to(device) - audio.mel.mean) / audio.mel.deviation,
-                                 (silent - audio.mel.mean) / audio.mel.deviation)
+    mel, seen_audio = damage_mel(normal_mel(train.mels[pick], audio.mel, device), silence(audio.mel, device))
     series, seen_radar = damage_radar(torch.from_numpy(train.scenes.radar[rows].astype(np.float32)).to(device))
     found = {"image": nets["image"](pixels), "text": nets["text"](ids, (ids != 0).long()), "audio": audio.from_mel(mel),
              "radar": nets["radar"](series)}
@@ -160,7 +159,7 @@ def _holds(said: Tensor, truth: Tensor) -> Tensor:
 def measure(senses: Senses, nets: nn.ModuleDict, probes: nn.ModuleDict, device: str) -> dict[str, float]:
     """Accuracy of every probe, and retrieval among 200 natural scenes, on undamaged validation samples."""
     audio = cast(Any, nets["audio"])
-    mel = (senses.mels.float().to(device) - audio.mel.mean) / audio.mel.deviation
+    mel = normal_mel(senses.mels, audio.mel, device)
     ids = senses.ids[:, 0].long().to(device)
     radar = torch.from_numpy(senses.scenes.radar.astype(np.float32)).to(device)
     found = {"image": nets["image"](to_pixels(senses.scenes.images[:], device)), "text": nets["text"](ids, (ids != 0).long()),
