@@ -185,6 +185,7 @@ def _streaks(picture: NDArray[np.uint8], seed: int, time_s: float) -> None:
         p = ((x * height + width / 2), y * height)
         q = (p[0] - 0.18 * length * height, p[1] + length * height)
         spots = np.array([p, q]) * 16.0
-        thick = max(1, round(height / 180))
+        thick = max(1, round(height / 150))
         cv2.polylines(layer, [np.rint(spots).astype(np.int32)], False, _DROP, thick, cv2.LINE_AA, 4)
-    cv2.addWeighted(layer, 0.4, picture, 0.6, 0.0, picture)
+    strength = 0.4 if height <= 128 else 0.6
+    cv2.addWeighted(layer, strength, picture, 1.0 - strength, 0.0, picture)
