@@ -61,7 +61,7 @@ _FALSE = {
 
 def caption(scene: Scene, seed: int) -> str:
     """A truthful sentence with weather, object and side, often the colour, and the traffic light if there is one."""
-    rng = random.Random(seed * 4 + 1)
+    rng = random.Random(f"{scene.seed}/{seed}/caption")
     weather = rng.choice(_WEATHER[scene.weather])
     if scene.object == "none":
         line = rng.choice(_EMPTY_FRAMES).format(what=rng.choice(_NOTHING), weather=weather)
@@ -110,7 +110,7 @@ def note(scene: Scene, rng: random.Random) -> str:
 
 def text_for(scene: Scene, seed: int) -> str:
     """What the radio carries: caption, fragment, chatter or falsehood, with a true note where an exit is blocked."""
-    rng = random.Random(seed * 4 + 2)
+    rng = random.Random(f"{scene.seed}/{seed}/text")
     draw = rng.random()
     exit_note = note(scene, rng)
     if draw < 0.275:
