@@ -1,0 +1,105 @@
+"""Scenario caching: what is gained by not encoding again what has not changed.
+
+The same stream, every modality at its own rate and text once, goes through two pipelines: one keeps unchanged
+encodings, the other encodes everything in every step. They take turns, step by step, so that both see the same machine;
+their answers must be equal, bit for bit.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from ..runtime.manifest import Modality, TextModality
+from ..runtime.values import Packet, Result, Snapshot
+from .inputs import Captures
+from .settings import Progress, Settings
+from .single import RING, milliseconds, warm_up
+
+if TYPE_CHECKING:
+    from ..runtime.pipeline import Pipeline
+
+__all__ = ["caching", "schedule"]
+
+SPEEDUP = 2.0
+
+
+def schedule(modalities: Sequence[Modality], captures: Captures, seconds: float) -> Iterator[Snapshot]:
+    """Snapshots of the fastest modality's pace: each modality changes at its own rate, text never."""
+    rates = {m.name: 0.0 if isinstance(m, TextModality) else m.rate_hz for m in modalities}
+    fastest = max(rates.values()) or max(m.rate_hz for m in modalities)
+    current: dict[str, Packet] = {}
+    for step in range(max(1, round(seconds * fastest))):
+        now = step / fastest
+        for name, rate in rates.items():
+            index = int(now * rate + 1e-9)
+            captured = index / rate if rate else 0.0
+            if name not in current or current[name].time_s < captured:
+                current[name] = captures.packet(name, index, captured)
+        yield Snapshot(now, dict(current), {name: now - packet.time_s for name, packet in current.items()})
+
+
+def caching(settings: Settings, progress: Progress) -> dict[str, Any]:
+    """Steps per second with and without kept encodings, on the same snapshots."""
+    with settings.open(cache=True) as keeping, settings.open(cache=False) as plain:
+        modalities = keeping.manifest.modalities
+        captures = Captures(modalities, RING, settings.seed)
+        for pipeline in (keeping, plain):
+            warm_up(pipeline, captures, settings.warm_up)
+        fast, slow, encoded, differing = _both(
+            keeping, plain, schedule(modalities, captures, 3600.0), settings, progress
+        )
+    speedup = sum(slow) / sum(fast)
+    return {
+        "steps": len(fast),
+        "rates_hz": {m.name: "once" if isinstance(m, TextModality) else m.rate_hz for m in modalities},
+        "encoder_runs": {"kept": dict(encoded[0]), "everything": dict(encoded[1])},
+        "steps_per_s": {"kept": len(fast) / sum(fast), "everything": len(slow) / sum(slow)},
+        "latency_ms": milliseconds(fast),
+        "everything_ms": milliseconds(slow),
+        "headline": {"name": "speed-up", "value": speedup, "unit": "x"},
+        "criteria": [
+            {"name": "steps/s against everything encoded each step", "value": speedup, "limit": SPEEDUP, "unit": "x",
+             "met": speedup >= SPEEDUP},
+            {"name": "steps whose answers differ", "value": differing, "limit": 0, "unit": "steps",
+             "met": differing == 0},
+        ],
+    }  # fmt: skip
+
+
+def _both(
+    keeping: Pipeline, plain: Pipeline, snapshots: Iterator[Snapshot], settings: Settings, progress: Progress
+) -> tuple[list[float], list[float], tuple[Counter[str], Counter[str]], int]:
+    fast, slow = list[float](), list[float]()
+    encoded: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
+    differing = 0
+    begun = time.perf_counter()
+    for count, snapshot in enumerate(snapshots):
+        answers = []
+        # Who goes first alternates, so that neither always finds the caches warm.
+        for which in (0, 1) if count % 2 else (1, 0):
+            start = time.perf_counter()
+            result = (keeping, plain)[which].step(snapshot)
+            (fast, slow)[which].append(time.perf_counter() - start)
+            encoded[which].update(result.encoded)
+            answers.append(result)
+        differing += not _same(*answers)
+        elapsed = time.perf_counter() - begun
+        if elapsed >= settings.seconds:
+            break
+        if count % 32 == 0:
+            progress("caching", elapsed / settings.seconds)
+    return fast, slow, encoded, differing
+
+
+def _same(one: Result, other: Result) -> bool:
+    return (
+        np.array_equal(one.embedding, other.embedding)
+        and one.scores == other.scores
+        and one.weights == other.weights
+        and one.ages == other.ages
+    )

@@ -1,0 +1,88 @@
+"""`chiasm bench`: how fast, how steady, how fresh."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .common import (
+    BackendOption,
+    BundleArgument,
+    FusionOption,
+    JsonOption,
+    PrecisionOption,
+    ThreadsOption,
+    bundle_path,
+    emit_json,
+    progress,
+    stderr,
+    stdout,
+)
+
+
+def command(
+    bundle: BundleArgument,
+    scenario: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="NAME",
+            help="single-stream, offline, fixed-rate, overhead, caching, overload, startup, or all. Repeatable; "
+            "default: the first three.",
+        ),
+    ] = None,
+    seconds: Annotated[float, typer.Option(metavar="S", help="Measuring time of each scenario.", min=0.05)] = 10.0,
+    rate: Annotated[
+        float | None,
+        typer.Option(metavar="HZ", help="Rate of fixed-rate in Hz; default: the bundle's fastest.", min=0.1),
+    ] = None,
+    repeats: Annotated[int, typer.Option(metavar="COUNT", help="Fresh processes of the startup scenario.", min=1)] = 5,
+    seed: Annotated[int, typer.Option(metavar="NUMBER", help="Seed of the synthetic captures.", min=0)] = 0,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the whole report to this JSON file.")] = None,
+    plot: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Draw the report into this PNG, SVG or PDF.")
+    ] = None,
+    backend: BackendOption = "auto",
+    precision: PrecisionOption = "auto",
+    threads: ThreadsOption = None,
+    fusion: FusionOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Measure a bundle on this machine: latency, rate, freshness, memory.
+
+    Samples are synthetic captures made from the manifest.
+
+    The names and meanings are MLPerf's where MLPerf has one; these are quick runs and not MLPerf compliant. Exit code 1
+    when a measured criterion is not met.
+
+    Example: chiasm bench reference --scenario all --seconds 30 --out bench.json --plot bench.png
+    """
+    from ..bench import Settings, print_tables, run_bench, unmet, write_json
+    from ..bench import plot as draw
+
+    settings = Settings(bundle_path(bundle), backend, precision, threads, fusion, seconds, rate, seed, repeats=repeats)
+    if plot is not None:
+        _can_draw(plot)
+    with progress("bench") as advance:
+        report = run_bench(settings, scenario or ("single-stream", "offline", "fixed-rate"), advance)
+    if out is not None:
+        write_json(report, out)
+    if plot is not None:
+        draw(report, plot)
+    if as_json:
+        emit_json(report)
+    else:
+        print_tables(report, stdout())
+    for path in (out, plot):
+        if path is not None:
+            stderr().print(f"wrote {path}", soft_wrap=True)
+    if unmet(report):
+        raise typer.Exit(1)
+
+
+def _can_draw(path: Path) -> None:
+    """Complain before an hour of measuring, not after."""
+    from ..bench.plots import check_plot
+
+    check_plot(path)

@@ -1,0 +1,200 @@
+"""What the commands share: where a bundle is, options spelt once, where words go."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Protocol
+
+import typer
+
+from ..runtime.errors import ChiasmError, InputError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..runtime.manifest import Modality
+    from ..runtime.values import Packet
+
+__all__ = [
+    "BackendOption",
+    "BundleArgument",
+    "FusionOption",
+    "JsonOption",
+    "PrecisionOption",
+    "ThreadsOption",
+    "bundle_path",
+    "emit_json",
+    "freshest",
+    "known_modalities",
+    "progress",
+    "source_uri",
+    "split_modalities",
+    "stderr",
+    "stdout",
+    "write_atomic",
+]
+
+BundleArgument = Annotated[str, typer.Argument(help="A bundle's folder, or the word 'reference'.", metavar="BUNDLE")]
+BackendOption = Annotated[
+    str, typer.Option("--backend", metavar="NAME", help="Inference backend: auto, ort, or null (runs nothing).")
+]
+PrecisionOption = Annotated[
+    str, typer.Option("--precision", metavar="NAME", help="auto (what measured best at export), fp32, fp16 or int8.")
+]
+ThreadsOption = Annotated[
+    int | None,
+    typer.Option("--threads", metavar="COUNT", help="CPU threads; default: all this process may use.", min=1),
+]
+FusionOption = Annotated[
+    str | None, typer.Option("--fusion", metavar="KIND", help="Fusion kind; default: the bundle's own.")
+]
+JsonOption = Annotated[bool, typer.Option("--json", help="JSON on standard output, for programs.")]
+
+
+@cache
+def stdout() -> Console:
+    """Where answers go."""
+    from rich.console import Console
+
+    return Console(highlight=False)
+
+
+@cache
+def stderr() -> Console:
+    """Where progress, summaries and errors go, so that answers can be piped."""
+    from rich.console import Console
+
+    return Console(stderr=True, highlight=False)
+
+
+def emit_json(value: object) -> None:
+    """Readable JSON on standard output."""
+    import msgspec
+
+    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=1).decode() + "\n")
+
+
+def bundle_path(word: str) -> Path:
+    """The folder that a BUNDLE argument names; the word `reference` is the bundle that ships with chiasm."""
+    from ..runtime.bundle import resolve_bundle
+
+    return resolve_bundle(word)
+
+
+class Advance(Protocol):
+    """Move a progress bar: `fraction` of the whole, and what is being done."""
+
+    def __call__(self, title: str, fraction: float) -> None: ...
+
+
+@contextmanager
+def progress(title: str, *, quiet: bool = False) -> Iterator[Advance]:
+    """A progress bar on standard error; nothing when that is not a terminal, or `quiet`."""
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=stderr(), transient=True, disable=quiet or not stderr().is_terminal) as bars:
+        task = bars.add_task(title, total=1.0)
+        yield lambda words, fraction: bars.update(task, description=words, completed=fraction)
+
+
+def split_modalities(words: Sequence[str], options: Sequence[str]) -> tuple[str, dict[str, str]]:
+    """The bundle and the `--MODALITY VALUE` pairs of a command line whose own options are already taken out.
+
+    `options` are the command's own option names, for the hint of a misspelt one.
+    """
+    bundles: list[str] = []
+    values: dict[str, str] = {}
+    rest = iter(words)
+    for word in rest:
+        if not word.startswith("-") or word == "-":
+            bundles.append(word)
+            continue
+        name, equals, value = word.lstrip("-").partition("=")
+        if not word.startswith("--") or not name:
+            raise InputError("unknown option", found=word, expected="--MODALITY VALUE", fix="See --help.")
+        value = value if equals else next(rest, "")
+        if not value or (not equals and value.startswith("--")):
+            raise InputError(f"--{name} needs a value", found=value or "nothing", fix=_hint(name, options))
+        if name in values:
+            raise InputError(f"--{name} is given twice", expected="each modality once")
+        values[name] = value
+    if len(bundles) != 1:
+        raise InputError(
+            "one bundle is needed", found=", ".join(bundles) or "none", expected="BUNDLE --MODALITY VALUE ...",
+            fix="The word 'reference' names the bundle that ships with chiasm; quote words that belong together.",
+        )  # fmt: skip
+    return bundles[0], values
+
+
+def known_modalities(
+    values: Mapping[str, str], modalities: Sequence[Modality], options: Sequence[str]
+) -> list[Modality]:
+    """The manifest's modalities that `values` names; an unknown name is an error with the nearest known one."""
+    by_name = {modality.name: modality for modality in modalities}
+    expected = ", ".join(f"--{name}" for name in by_name)
+    for name in values:
+        if name not in by_name:
+            fix = _hint(name, [*by_name, *options])
+            raise InputError("the bundle has no such modality", found=f"--{name}", expected=expected, fix=fix)
+    if not values:
+        raise InputError("no modality is given", expected=f"at least one of {expected}")
+    return [by_name[name] for name in values]
+
+
+def _hint(name: str, names: Sequence[str]) -> str | None:
+    near = difflib.get_close_matches(name, [known.lstrip("-") for known in names], n=1)
+    return f"Did you mean --{near[0]}?" if near else None
+
+
+def source_uri(modality: Modality, value: str) -> str:
+    """What a person types for a modality, as a source: words are text as they are, unless they name a .txt file."""
+    from ..runtime.manifest import TextModality
+
+    if isinstance(modality, TextModality) and not value.startswith("text:") and not value.lower().endswith(".txt"):
+        return f"text:{value}"
+    return value
+
+
+def freshest(modality: Modality, value: str, at_s: float) -> Packet:
+    """The freshest packet at or before `at_s` of what `value` names; the first one of a live source."""
+    from ..runtime.sources import open_source
+
+    source = open_source(modality, source_uri(modality, value))
+    last: Packet | None = None
+    try:
+        for packet in source:
+            if last is not None and packet.time_s > at_s:
+                break
+            last = packet
+            if source.live:
+                break
+    finally:
+        source.close()
+    if last is None:
+        raise InputError(f"{value} holds nothing for --{modality.name}", expected="at least one capture")
+    return last
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """Write beside the final name, then rename: a reader never sees half a file."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside.write_bytes(data)
+        os.replace(beside, path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise ChiasmError(f"cannot write {path}", found=error.strerror or error, fix="Choose another --out.") from error
+
+
+def option_names(ctx: typer.Context) -> list[str]:
+    """The long names of the running command's own options."""
+    names: list[Any] = [opt for parameter in ctx.command.params for opt in parameter.opts]
+    return [name for name in names if isinstance(name, str) and name.startswith("--")]

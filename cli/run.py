@@ -1,0 +1,174 @@
+"""`chiasm run`: a bundle on live streams or files."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from .common import (
+    BackendOption,
+    BundleArgument,
+    FusionOption,
+    JsonOption,
+    PrecisionOption,
+    ThreadsOption,
+    bundle_path,
+    known_modalities,
+    option_names,
+    progress,
+    source_uri,
+    split_modalities,
+    stderr,
+)
+
+if TYPE_CHECKING:
+    from ..runtime.pipeline import Pipeline
+    from ..runtime.sinks import Sink
+    from ..runtime.sources import Source
+    from ..runtime.stream import Stream
+    from ..runtime.values import Result
+
+OPEN = True
+
+
+def command(
+    ctx: typer.Context,
+    bundle: BundleArgument,
+    sink: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="URI",
+            help="Where results go: FILE.jsonl, FILE.mp4, window, print, or - for JSON lines. Repeatable.",
+        ),
+    ] = None,
+    realtime: Annotated[
+        bool, typer.Option("--realtime", help="Play files at their own pace and drop what comes too late.")
+    ] = False,
+    rate: Annotated[
+        float | None, typer.Option(metavar="HZ", help="Decisions per second; default: the fastest source's.", min=0.01)
+    ] = None,
+    seconds: Annotated[
+        float | None, typer.Option(metavar="S", help="Stop after this much stream time.", min=0.01)
+    ] = None,
+    backend: BackendOption = "auto",
+    precision: PrecisionOption = "auto",
+    threads: ThreadsOption = None,
+    fusion: FusionOption = None,
+    as_json: JsonOption = False,
+) -> None:
+    """Run a bundle on cameras, microphones, files and text.
+
+    Give each modality of the bundle as --NAME SOURCE. The reference has --image, --audio, --text and --radar. A source
+    is a picture, a folder of pictures, a video, camera:0, an rtsp:// or http:// address, a WAV file, the sound track of
+    a video, mic:, words, a .txt file, or an .npz series.
+
+    Example: chiasm run reference --image drive.mp4 --audio drive.mp4 --radar drive.npz --sink annotated.mp4
+    """
+    from ..runtime.pipeline import load
+
+    options = option_names(ctx)
+    word, values = split_modalities([bundle, *ctx.args], options)
+    sinks = list(sink or []) or ([] if as_json else ["print"])
+    with ExitStack() as stack:
+        pipeline = stack.enter_context(load(bundle_path(word), backend, precision, threads, fusion=fusion))
+        chosen = known_modalities(values, pipeline.manifest.modalities, options)
+        sources = _open_sources(stack, [(modality, source_uri(modality, values[modality.name])) for modality in chosen])
+        outputs = _open_sinks(stack, [*sinks, "-"] if as_json and "-" not in sinks else sinks)
+        stream = pipeline.stream(sources, rate_hz=rate, realtime=realtime, seconds=seconds)
+        tally = Tally()
+        try:
+            _pump(stream, outputs, tally, seconds, quiet=not {"print", "-"}.isdisjoint(sinks) or as_json)
+        finally:
+            stream.close()
+        summary = tally.summary(stream, pipeline)
+    _report(summary, as_json)
+    if tally.interrupted:
+        raise typer.Exit(130)
+
+
+class Tally:
+    """What the summary is made of."""
+
+    def __init__(self) -> None:
+        self.latencies: list[float] = []
+        self.encoded: Counter[str] = Counter()
+        self.present: Counter[str] = Counter()
+        self.interrupted = False
+
+    def add(self, result: Result) -> None:
+        self.latencies.append(result.timings["total"])
+        self.encoded.update(result.encoded)
+        self.present.update(result.present)
+
+    def summary(self, stream: Stream, pipeline: Pipeline) -> dict[str, Any]:
+        """Plain types; latencies in milliseconds."""
+        from ..bench.percentiles import spread
+
+        return {
+            "steps": len(self.latencies),
+            "skipped": stream.skipped,
+            "dropped": dict(stream.dropped),
+            "latency_ms": spread([1000 * value for value in self.latencies]) if self.latencies else None,
+            "present": dict(self.present),
+            "encoded": dict(self.encoded),
+            "precisions": dict(pipeline.precisions),
+            "interrupted": self.interrupted,
+        }
+
+
+def _open_sources(stack: ExitStack, wanted: Sequence[tuple[Any, str]]) -> list[Source]:
+    from ..runtime.sources import open_source
+
+    sources: list[Source] = []
+    for modality, uri in wanted:
+        source = open_source(modality, uri)
+        stack.callback(source.close)
+        sources.append(source)
+    return sources
+
+
+def _open_sinks(stack: ExitStack, uris: Sequence[str]) -> list[Sink]:
+    from ..runtime.sinks import open_sink
+
+    sinks: list[Sink] = []
+    for uri in uris:
+        sinks.append(open_sink(uri))
+        stack.callback(sinks[-1].close)
+    return sinks
+
+
+def _pump(stream: Stream, sinks: Sequence[Sink], tally: Tally, seconds: float | None, *, quiet: bool) -> None:
+    """Pull until the stream ends, or until Ctrl-C, which ends a run in good order."""
+    started: float | None = None
+    with progress("running", quiet=quiet) as advance:
+        try:
+            for result in stream:
+                tally.add(result)
+                for sink in sinks:
+                    sink.write(result)
+                started = result.time_s if started is None else started
+                advance(f"step {len(tally.latencies)}", (result.time_s - started) / seconds if seconds else 0.0)
+        except KeyboardInterrupt:
+            tally.interrupted = True
+
+
+def _report(summary: dict[str, Any], as_json: bool) -> None:
+    if as_json:
+        import json
+
+        sys.stdout.write(json.dumps({"summary": summary}) + "\n")
+        return
+    latency = summary["latency_ms"]
+    words = [f"{summary['steps']} steps"]
+    if latency:
+        words.append(f"p50 {latency['p50']:.2f} ms")
+        words.append(f"p99 {latency['p99']:.2f} ms" if latency["p99"] else f"max {latency['max']:.2f} ms")
+    words += [f"{name} encoded {count}x" for name, count in summary["encoded"].items()]
+    words += [f"{name} dropped {count}" for name, count in summary["dropped"].items() if count]
+    words += [f"{summary['skipped']} skipped with nothing present"] if summary["skipped"] else []
+    stderr().print(", ".join(words) + (" (interrupted)" if summary["interrupted"] else ""), soft_wrap=True)
