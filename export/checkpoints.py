@@ -283,3 +283,5 @@ def _check_tensors(part: str, wanted: Mapping[str, torch.Tensor], found: Mapping
                 expected=str(tuple(tensor.shape)),
                 fix="config.json and the weights must come from the same training.",
             )
+        if found[name].is_floating_point() and not bool(found[name].isfinite().all()):
+            raise CheckpointError(f"Tensor {name!r} of {part!r} holds values that are not finite", fix="Train again.")

@@ -1,0 +1,93 @@
+"""verify.json: what every variant costs, per part, per fused task and per set of present modalities; and on what machine.
+
+The file lies in the bundle beside the manifest. Nothing in it is used to run the bundle, so its hash is not in the manifest
+and `chiasm verify` may write it again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from ..runtime.manifest import Tolerances
+from .measure import Difference
+
+__all__ = ["FILE", "FusedReport", "PartReport", "Refused", "Report", "VariantReport", "decode", "encode"]
+
+FILE = "verify.json"
+
+
+class _Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class VariantReport(_Struct):
+    """`outputs` against torch in FP32 (or, where `reference` says so, against the FP32 graph).
+
+    `milliseconds`: median of one run on one thread, all variants of the part taking turns; None when not measured.
+    `method` and `kept`: how an INT8 graph was made, and which operators stayed FP32.
+    """
+
+    outputs: dict[str, Difference]
+    bytes: int
+    milliseconds: float | None = None
+    method: str | None = None
+    kept: tuple[str, ...] = ()
+
+
+class PartReport(_Struct):
+    """All variants of one part; `feeds`: how many captures, states or latents they were compared on."""
+
+    preferred: str
+    feeds: int
+    variants: dict[str, VariantReport]
+
+
+class Refused(_Struct):
+    """A variant that is not in the bundle: its worst tensor (or set of modalities and head) and that figure."""
+
+    part: str
+    precision: str
+    tensor: str
+    figure: float
+    limit: float
+
+
+class FusedReport(_Struct):
+    """Accuracy by fusion kind, then variant, then set of present modalities, then head; over `samples` scenes."""
+
+    samples: int
+    accuracy: dict[str, dict[str, dict[str, dict[str, float]]]]
+
+
+class Report(_Struct):
+    """`reference`: "torch" or "fp32 graph", what the variants were compared with. `passed`: all tolerances are met."""
+
+    passed: bool
+    reference: str
+    tolerances: Tolerances
+    parts: dict[str, PartReport]
+    refused: tuple[Refused, ...] = ()
+    fused: FusedReport | None = None
+    machine: dict[str, Any] = {}
+    packages: dict[str, str] = {}
+
+
+def encode(report: Report) -> bytes:
+    """Readable JSON; numbers rounded to what they mean."""
+    plain = _rounded(msgspec.to_builtins(report))
+    return msgspec.json.format(msgspec.json.encode(plain), indent=1) + b"\n"
+
+
+def _rounded(value: Any) -> Any:
+    if isinstance(value, float):
+        return float(f"{value:.6g}")
+    if isinstance(value, dict):
+        return {key: _rounded(item) for key, item in value.items()}
+    return [_rounded(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def decode(raw: bytes) -> Report:
+    """Raises `msgspec.MsgspecError` when it is not a report."""
+    return msgspec.json.decode(raw, type=Report)
