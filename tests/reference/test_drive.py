@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from chiasm.reference.drive import RADAR_HZ, Drive
 from chiasm.reference.radar import BIN_M
-from chiasm.reference.scene import HAZARDS, facts, holds
+from chiasm.reference.scene import HAZARDS, Scene, facts, holds
 from chiasm.reference.sound import SAMPLE_RATE, render_sound
+from numpy.typing import NDArray
 
 SEEDS = range(6)
 
@@ -79,6 +80,24 @@ def test_sound_has_no_click(seed: int) -> None:
         at = [drive.scene_at(second + offset) for offset in np.arange(-0.25, 1.5, 0.25)]
         allowed = max(float(np.abs(np.diff(render_sound(s, 1.75, max(second - 0.25, 0.0)))).max()) for s in at)
         assert steps[second * SAMPLE_RATE : (second + 1) * SAMPLE_RATE].max() <= allowed * 1.02 + 0.005
+
+
+def test_sounds_fade_into_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where one moment is silent and the next is loud, the track rises over a quarter second."""
+
+    def level(scene: Scene, seconds: float, time_s: float) -> NDArray[np.float32]:
+        return np.full(round(seconds * SAMPLE_RATE), 1.0 if scene.siren else 0.0, np.float32)
+
+    monkeypatch.setattr("chiasm.reference.drive.render_sound", level)
+    drive = Drive(2, 60.0)
+    track = drive.sound()
+    assert track.min() == 0.0
+    assert track.max() == pytest.approx(1.0, abs=1e-6)
+    assert np.abs(np.diff(track)).max() < 0.0005
+    for time in np.arange(0.5, 59.0, 0.25):
+        around = {drive.scene_at(time + offset).siren for offset in (-0.26, -0.1, 0.0, 0.1, 0.26)}
+        if len(around) == 1:
+            assert track[round(time * SAMPLE_RATE)] == pytest.approx(float(around.pop()), abs=1e-6)
 
 
 @pytest.mark.parametrize("seed", SEEDS)
