@@ -11,6 +11,10 @@ from .common import STATE, FusionHead, Intake, spread
 __all__ = ["AdaptiveFusion"]
 
 
+_OLDEST = 50.0
+"""Staleness ends here, far below what an absent modality is masked with."""
+
+
 class AdaptiveFusion(FusionHead):
     """Softmax weights of (content score of the packet − decay rate of its modality · age).
 
@@ -32,7 +36,7 @@ class AdaptiveFusion(FusionHead):
     def fuse(self, tokens: tuple[Tensor, ...], presence: Tensor, age: Tensor) -> tuple[Tensor, Tensor]:
         taken = self.intake(tokens, presence, age)
         senses = torch.stack([sense.mean(dim=1) for sense in taken], dim=1)
-        staleness = nn.functional.softplus(self.rate) * age
+        staleness = torch.clamp(nn.functional.softplus(self.rate) * age, max=_OLDEST)
         weights = masked_softmax(self.score(self.score_norm(senses))[..., 0] - staleness, presence)
         bias = spread(closed(presence) - staleness)
         x = self.last(self.cross(senses, torch.cat(taken, dim=1), bias))
