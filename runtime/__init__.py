@@ -1,1 +1,68 @@
+"""Run bundles: `load` one, give it what the senses saw, get a decision, a stream of decisions, or a picture.
 
+Needs NumPy and one inference backend (`pip install 'chiasm[cpu]'`). Heavy packages are imported when first used.
+"""
+
+from __future__ import annotations
+
+from .backends import available as backends
+from .bundle import Bundle, open_bundle, resolve_bundle
+from .errors import (
+    BackendError,
+    BundleError,
+    CheckpointError,
+    ChiasmError,
+    ExportError,
+    HashError,
+    InputError,
+    ManifestError,
+    MissingExtraError,
+    NoModalityError,
+    PrecisionError,
+    SchemaVersionError,
+    SinkError,
+    SourceError,
+    ToleranceError,
+    UnsafePathError,
+)
+from .manifest import Manifest
+from .pipeline import Pipeline, load
+from .sources import Outage, Source, open_source
+from .stream import Stream
+from .values import Encoded, Generation, Packet, Result, Snapshot, TensorSpec
+
+__all__ = [
+    "BackendError",
+    "Bundle",
+    "BundleError",
+    "CheckpointError",
+    "ChiasmError",
+    "Encoded",
+    "ExportError",
+    "Generation",
+    "HashError",
+    "InputError",
+    "Manifest",
+    "ManifestError",
+    "MissingExtraError",
+    "NoModalityError",
+    "Outage",
+    "Packet",
+    "Pipeline",
+    "PrecisionError",
+    "Result",
+    "SchemaVersionError",
+    "SinkError",
+    "Snapshot",
+    "Source",
+    "SourceError",
+    "Stream",
+    "TensorSpec",
+    "ToleranceError",
+    "UnsafePathError",
+    "backends",
+    "load",
+    "open_bundle",
+    "open_source",
+    "resolve_bundle",
+]

@@ -45,9 +45,7 @@ __all__ = [
 class ChiasmError(Exception):
     """Root of the tree. `what` is the complaint; `found`, `expected` and `fix` complete the sentence."""
 
-    def __init__(
-        self, what: str, *, found: object = None, expected: object = None, fix: str | None = None
-    ) -> None:
+    def __init__(self, what: str, *, found: object = None, expected: object = None, fix: str | None = None) -> None:
         self.what = what
         self.found = found
         self.expected = expected

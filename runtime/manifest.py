@@ -1,21 +1,42 @@
-"""The manifest: the only bridge between export and runtime. What the runtime needs to know is a field here.
+"""The manifest, the only bridge between export and runtime: `parse` bytes, `check` its promises, `encode`.
 
-Every struct refuses unknown fields. `parse` checks types; `check` (called by `parse`) checks the promises between fields.
-Paths are relative to the bundle, with forward slashes, and never leave it.
+`parse` refuses what is not UTF-8 JSON, another schema version, unknown fields and wrong types; `check` (called by
+`parse`) refuses a manifest whose fields do not fit each other, so that no later stage needs to ask again.
 """
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TypeVar
 
 import msgspec
 
-from .values import TensorSpec
+from .errors import ManifestError, SchemaVersionError
+from .rules import check
+from .schema import (
+    SCHEMA,
+    AudioModality,
+    Decoder,
+    ExternalFile,
+    Fusion,
+    Head,
+    ImageModality,
+    Manifest,
+    Modality,
+    Model,
+    Part,
+    Precision,
+    SeriesModality,
+    TextModality,
+    Tolerances,
+    Variant,
+)
 
 __all__ = [
+    "MAX_BYTES",
     "SCHEMA",
     "AudioModality",
     "Decoder",
+    "ExternalFile",
     "Fusion",
     "Head",
     "ImageModality",
@@ -23,170 +44,70 @@ __all__ = [
     "Modality",
     "Model",
     "Part",
+    "Precision",
     "SeriesModality",
     "TextModality",
     "Tolerances",
     "Variant",
+    "check",
+    "encode",
+    "parse",
 ]
 
-SCHEMA = 1
-"""The schema version that this chiasm writes and reads."""
+MAX_BYTES = 16 * 2**20
+"""A manifest larger than this is refused unread."""
 
-Precision = Literal["fp32", "fp16", "int8-cpu", "int8-trt"]
-
-
-class _Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    pass
+_T = TypeVar("_T")
+_AGAIN = "Export the bundle again, or copy it again from where it came"
 
 
-class Model(_Struct):
-    """Who made the model and what it is for."""
-
-    name: str
-    version: str
-    licence: str
-    description: str
-
-
-class _Modality(_Struct):
-    """What all modalities have: the part that encodes it, its usual rate, and how old a packet may be.
-
-    `max_age_s`: an older packet counts as absent; None: never too old (text). `tokens` is (N, D) of the encoder's output.
-    """
-
-    name: str
-    part: str
-    rate_hz: float
-    max_age_s: float | None
-    tokens: tuple[int, int]
-
-
-class ImageModality(_Modality, tag="image", tag_field="kind", frozen=True, kw_only=True):
-    """uint8 RGB (H, W, 3) → resize → centre crop → (x·scale − mean) / std → float32 (1, 3, height, width)."""
-
-    height: int
-    width: int
-    resize: Literal["shortest-edge", "exact"]
-    filter: Literal["area", "bilinear", "bicubic", "lanczos"]
-    crop: Literal["centre", "none"]
-    scale: float
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
-
-
-class AudioModality(_Modality, tag="audio", tag_field="kind", frozen=True, kw_only=True):
-    """float32 (N,) in [-1, 1] → the last `samples` at `sample_rate` Hz (shorter: zeros before) → (1, samples)."""
-
-    sample_rate: int
-    samples: int
-
-
-class TextModality(_Modality, tag="text", tag_field="kind", frozen=True, kw_only=True):
-    """str → ids and mask, int64 (1, length), by the tokenizer file; cut and padded to `length`."""
-
-    tokenizer: str
-    length: int
-    pad_id: int
-
-
-class SeriesModality(_Modality, tag="series", tag_field="kind", frozen=True, kw_only=True):
-    """float32 (T, channels) rows at `sample_rate` Hz → the last `frames` rows → (x − mean) / std → (1, frames, channels)."""
-
-    frames: int
-    channels: int
-    sample_rate: float
-    mean: float
-    std: float
-
-
-Modality = ImageModality | AudioModality | TextModality | SeriesModality
-
-
-class ExternalFile(_Struct):
-    """External data of one ONNX graph."""
-
-    file: str
-    sha256: str
-    bytes: int
-
-
-class Variant(_Struct):
-    """One precision of one part. `cosine` and `max_relative_error` are measured against torch in FP32."""
-
-    precision: Precision
-    file: str
-    sha256: str
-    bytes: int
-    opset: int
-    max_relative_error: float
-    cosine: float
-    external: tuple[ExternalFile, ...] = ()
-
-
-class Part(_Struct):
-    """One graph: its tensors and its variants. `preferred`: the precision measured best on a CPU at export."""
-
-    inputs: tuple[TensorSpec, ...]
-    outputs: tuple[TensorSpec, ...]
-    variants: tuple[Variant, ...]
-    preferred: Precision
-
-
-class Fusion(_Struct):
-    """`kinds` maps a kind to its part. Inputs: one token tensor per modality (named after it), presence and age (1, M)."""
-
-    kinds: dict[str, str]
-    default: str
-    order: tuple[str, ...]
-    state: int
-
-
-class Head(_Struct):
-    """One answer read from an output of a part fed with the state. `labels` is empty for an embedding."""
-
-    part: str
-    output: str
-    kind: Literal["classes", "embedding"]
-    labels: tuple[str, ...] = ()
-
-
-class Decoder(_Struct):
-    """Few-step flow sampler: x ← noise; per step v = denoiser(x, t, state, guidance), x0 = x − t·v, then renoise to the next t.
-
-    `timesteps[str(steps)]` are the times of that many steps, first 1.0. `latent` is (C, h, w); `picture` is (height, width).
-    `pictures` maps a name ("tiny", "full") to the part that turns latents into the picture in [-1, 1].
-    """
-
-    denoiser: str
-    pictures: dict[str, str]
-    default: str
-    schedule: Literal["flow-consistency"]
-    timesteps: dict[str, tuple[float, ...]]
-    latent: tuple[int, int, int]
-    picture: tuple[int, int]
-    guidance: float
-    guidance_range: tuple[float, float]
-
-
-class Tolerances(_Struct):
-    """What `verify` holds the variants to."""
-
-    fp32_max_relative_error: float
-    fp16_cosine: float
-    int8_cosine: float
-    accuracy_drop: float
-
-
-class Manifest(_Struct):
-    """The whole of manifest.json. `files` are the other files of the bundle with their SHA-256."""
-
+class _Version(msgspec.Struct):
     schema: int
-    model: Model
-    modalities: tuple[Modality, ...]
-    parts: dict[str, Part]
-    fusion: Fusion
-    heads: dict[str, Head]
-    tolerances: Tolerances
-    files: dict[str, str]
-    decoder: Decoder | None = None
-    chiasm: str = ""
+
+
+def parse(data: bytes) -> Manifest:
+    """Manifest from the bytes of manifest.json.
+
+    Raises SchemaVersionError for another version, ManifestError or UnsafePathError for everything else that is wrong.
+    """
+    if len(data) > MAX_BYTES:
+        raise ManifestError("manifest.json is too large", found=f"{len(data)} bytes", expected=f"at most {MAX_BYTES}")
+    try:
+        data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        raise ManifestError(
+            "manifest.json is not UTF-8", found=f"byte {data[error.start]:#04x} at {error.start}", fix=_AGAIN
+        ) from None
+    version = _decode(data, _Version).schema
+    if version != SCHEMA:
+        raise SchemaVersionError(
+            "This bundle was written in another schema version",
+            found=_short(version),
+            expected=SCHEMA,
+            fix="Export it again with this chiasm, or install the chiasm that wrote it",
+        )
+    manifest = _decode(data, Manifest)
+    check(manifest)
+    return manifest
+
+
+def encode(manifest: Manifest) -> bytes:
+    """Checked, readable JSON (two spaces, a newline at the end); `parse` gives the same manifest back."""
+    check(manifest)
+    return msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n"
+
+
+def _decode(data: bytes, kind: type[_T]) -> _T:
+    try:
+        return msgspec.json.decode(data, type=kind, strict=True)
+    except msgspec.ValidationError as error:
+        raise ManifestError(f"manifest.json does not follow schema {SCHEMA}", found=_short(error), fix=_AGAIN) from None
+    except msgspec.DecodeError as error:
+        raise ManifestError("manifest.json is not valid JSON", found=_short(error), fix=_AGAIN) from None
+    except RecursionError:
+        raise ManifestError("manifest.json is nested too deeply", fix=_AGAIN) from None
+
+
+def _short(value: object) -> str:
+    text = str(value)
+    return text if len(text) <= 200 else text[:200] + "…"

@@ -64,8 +64,8 @@ class Result:
     `embedding` (D,) fused, unit norm; `embeddings` the same per present modality; `scores[head][label]` probabilities;
     `labels[head]` the best label; `weights[modality]` sum to 1 over present modalities; `ages` in seconds;
     `timings` seconds per stage (`preprocess.image`, `encode.image`, `fuse`, `heads`, `total`, ...);
-    `encoded` the modalities whose encoder ran in this step (the others were kept from before); `snapshot` what it was made
-    from (sinks draw on its picture).
+    `encoded` the modalities whose encoder ran in this step (the others were kept from before); `snapshot` what it was
+    made from (sinks draw on its picture).
     """
 
     time_s: float
@@ -102,7 +102,10 @@ class Result:
 
 @dataclass(frozen=True)
 class Generation:
-    """One step of a generation: `step` of `steps`, latents (C, h, w), and on the last step `picture` uint8 (H, W, 3)."""
+    """One step of a generation: `step` of `steps`; `latents` (C, h, w), the clean estimate x0 after this step.
+
+    `picture` uint8 (H, W, 3): on the last step; on every step when asked for (`preview=True`).
+    """
 
     step: int
     steps: int

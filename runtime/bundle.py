@@ -1,0 +1,183 @@
+"""Opening a bundle: the manifest checked, every listed file there and of its size, every hash checked before use."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import stat
+from pathlib import Path
+
+from .errors import BundleError, HashError, InputError, PrecisionError, UnsafePathError
+from .external_data import inline_external_data
+from .manifest import MAX_BYTES, ExternalFile, Manifest, Modality, Variant, parse
+
+__all__ = ["Bundle", "open_bundle", "resolve_bundle"]
+
+_AGAIN = "Export the bundle again, or copy it again from where it came"
+
+
+class Bundle:
+    """A folder whose manifest has been checked. Holds no file open; a file is hash-checked before it is used."""
+
+    def __init__(self, path: Path, manifest: Manifest) -> None:
+        self.path = path
+        self.manifest = manifest
+        self._hashes = _hashes(manifest)
+
+    def __repr__(self) -> str:
+        return f"Bundle({str(self.path)!r}, {self.manifest.model.name} {self.manifest.model.version})"
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Every file that the manifest names, each once."""
+        return tuple(self._hashes)
+
+    def read(self, file: str) -> bytes:
+        """Bytes of a file that the manifest names, after its size and SHA-256 were checked on these very bytes."""
+        if file not in self._hashes:
+            raise UnsafePathError(
+                "Not a file of this bundle", found=ascii(file), expected="one that the manifest names"
+            )
+        sha256, size = self._hashes[file]
+        data = _read(self.path, file)
+        if size is not None and len(data) != size:
+            raise HashError(f"{self.path / file} is damaged", found=f"{len(data)} bytes", expected=size, fix=_AGAIN)
+        found = hashlib.sha256(data).hexdigest()
+        if found != sha256:
+            raise HashError(f"{self.path / file} is damaged", found=f"SHA-256 {found}", expected=sha256, fix=_AGAIN)
+        return data
+
+    def check_files(self) -> None:
+        """Read every file and check its hash; for `inspect` and `doctor`, since opening checks only names and sizes."""
+        for file in self._hashes:
+            self.read(file)
+
+    def variant(self, part: str, precision: str) -> Variant:
+        """The variant of a part in a precision; PrecisionError lists what there is."""
+        if part not in self.manifest.parts:
+            raise InputError("No such part", found=part, expected=f"one of {', '.join(self.manifest.parts)}")
+        variants = {variant.precision: variant for variant in self.manifest.parts[part].variants}
+        for name, variant in variants.items():
+            if name == precision:
+                return variant
+        raise PrecisionError(
+            f"Part {part} has no variant of this precision", found=precision, expected=f"one of {', '.join(variants)}"
+        )
+
+    def graph(self, part: str, precision: str) -> bytes:
+        """The ONNX graph of a variant, whole: external data is hash-checked and put inline, whatever the graph says."""
+        variant = self.variant(part, precision)
+        external = {item.file: item for item in variant.external}
+        loaded: dict[str, bytes] = {}
+
+        def fetch(location: str, offset: int, length: int | None) -> bytes:
+            file = _external(variant.file, location, external)
+            data = loaded[file] if file in loaded else loaded.setdefault(file, self.read(file))
+            end = len(data) if length is None else offset + length
+            if not offset <= end <= len(data):
+                raise BundleError(f"{variant.file} reads past the end of {file}", found=end, expected=f"≤ {len(data)}")
+            return data[offset:end]
+
+        return inline_external_data(self.read(variant.file), fetch)
+
+    def modality(self, name: str) -> Modality:
+        """The modality of that name; InputError lists the names."""
+        for modality in self.manifest.modalities:
+            if modality.name == name:
+                return modality
+        names = ", ".join(modality.name for modality in self.manifest.modalities)
+        raise InputError("No such modality", found=name, expected=f"one of {names}")
+
+
+def open_bundle(path: str | Path) -> Bundle:
+    """Open a bundle folder: manifest parsed and checked; every file it names is there, inside, and of its size.
+
+    Raises a BundleError (ManifestError, SchemaVersionError, UnsafePathError, HashError) that says what is wrong.
+    """
+    folder = Path(path)
+    try:
+        kind = os.stat(folder).st_mode
+    except (OSError, ValueError) as error:
+        raise BundleError("No bundle here", found=_reason(error), expected=f"a folder at {str(folder)!a}") from None
+    if not stat.S_ISDIR(kind):
+        fix = f"Name the folder: {folder.parent}" if folder.name == "manifest.json" else "Name the bundle's folder"
+        raise BundleError("A bundle is a folder", found=f"the file {folder}", fix=fix)
+    manifest = parse(_read(folder, "manifest.json", limit=MAX_BYTES))
+    bundle = Bundle(folder, manifest)
+    for file, (_, size) in bundle._hashes.items():
+        found = _regular(folder, file)[1].st_size
+        if size is not None and found != size:
+            raise HashError(f"{folder / file} is damaged", found=f"{found} bytes", expected=f"{size}", fix=_AGAIN)
+    return bundle
+
+
+def resolve_bundle(path: str | Path) -> Path:
+    """A path as it is, but the word `reference` is the bundle that ships with chiasm (`./reference` is a folder)."""
+    if path != "reference":
+        return Path(path)
+    shipped = Path(__file__).parent.parent / "reference" / "bundle"
+    if not (shipped / "manifest.json").is_file():
+        raise BundleError(
+            "The reference bundle is not part of this installation",
+            expected=f"a bundle at {shipped}",
+            fix="Make it: chiasm export reference --out reference/bundle",
+        )
+    return shipped
+
+
+def _hashes(manifest: Manifest) -> dict[str, tuple[str, int | None]]:
+    """file → (SHA-256, size or None where the manifest gives none)."""
+    found: dict[str, tuple[str, int | None]] = {}
+    for part in manifest.parts.values():
+        for variant in part.variants:
+            entries: tuple[Variant | ExternalFile, ...] = (variant, *variant.external)
+            found.update({entry.file: (entry.sha256, entry.bytes) for entry in entries})
+    found.update({file: (sha256, None) for file, sha256 in manifest.files.items()})
+    return found
+
+
+def _external(graph: str, location: str, external: dict[str, ExternalFile]) -> str:
+    """A location is relative to its graph's folder; it must be a file that the variant lists."""
+    steps = [*graph.split("/")[:-1], *location.split("/")]
+    file = "/".join(step for step in steps if step != ".")
+    if location.startswith("/") or ".." in steps or file not in external:
+        raise UnsafePathError(
+            f"{graph} refers to external data that the manifest does not list",
+            found=ascii(location[:200]),
+            expected=", ".join(external) or "no external data",
+            fix="Do not use this bundle unless you know who wrote it",
+        )
+    return file
+
+
+def _regular(folder: Path, file: str) -> tuple[Path, os.stat_result]:
+    """Where the file really is, and its facts: a regular file inside the folder, whatever links say."""
+    try:
+        root, real = os.path.realpath(folder), os.path.realpath(folder / file, strict=True)
+        facts = os.stat(real)
+    except (OSError, ValueError) as error:
+        wanted = str(folder / file)
+        raise BundleError(f"The bundle lacks {file}", found=_reason(error), expected=wanted, fix=_AGAIN) from None
+    if os.path.commonpath([root, real]) != root:
+        raise UnsafePathError(
+            "A file of the bundle is a link that leaves it",
+            found=f"{file} → {real}",
+            expected="files inside the bundle",
+            fix="Copy the file into the bundle in place of the link",
+        )
+    if not stat.S_ISREG(facts.st_mode):
+        raise BundleError(f"{folder / file} is not a file", found=stat.filemode(facts.st_mode), fix=_AGAIN)
+    return Path(real), facts
+
+
+def _read(folder: Path, file: str, limit: int | None = None) -> bytes:
+    real, _ = _regular(folder, file)
+    try:
+        with open(real, "rb") as stream:
+            return stream.read() if limit is None else stream.read(limit + 1)
+    except OSError as error:
+        raise BundleError(f"{folder / file} cannot be read", found=_reason(error)) from None
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror or str(error)) if isinstance(error, OSError) else str(error)

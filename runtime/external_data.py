@@ -1,0 +1,147 @@
+"""External data of ONNX graphs: found and put inline, so that a backend never opens a file that a graph names.
+
+A walk over the protobuf wire format (https://protobuf.dev/programming-guides/encoding) along the message fields of
+onnx.proto3 that can hold a TensorProto. Field numbers are those of https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from .errors import BundleError
+
+__all__ = ["inline_external_data", "locations"]
+
+_MESSAGES: dict[str, dict[int, str]] = {
+    "model": {7: "graph", 20: "training", 25: "function"},
+    "training": {1: "graph", 2: "graph"},
+    "function": {7: "node", 11: "attribute"},
+    "graph": {1: "node", 5: "tensor", 15: "sparse"},
+    "node": {5: "attribute"},
+    "attribute": {5: "tensor", 6: "graph", 10: "tensor", 11: "graph", 22: "sparse", 23: "sparse"},
+    "sparse": {1: "tensor", 2: "tensor"},
+}
+_RAW_DATA, _EXTERNAL_DATA, _DATA_LOCATION = 9, 13, 14
+_DEEPEST = 64
+
+
+def locations(graph: bytes) -> tuple[str, ...]:
+    """Files that the graph's tensors refer to, each once, in order. Raises BundleError for bytes that are not ONNX."""
+    seen: dict[str, None] = {}
+
+    def note(file: str, offset: int, length: int | None) -> bytes:
+        seen[file] = None
+        return b""
+
+    inline_external_data(graph, note)
+    return tuple(seen)
+
+
+def inline_external_data(graph: bytes, fetch: Callable[[str, int, int | None], bytes]) -> bytes:
+    """The same graph with every external tensor's bytes inside it; `fetch(file, offset, length)` provides them.
+
+    A graph without external data comes back as it is: a reference needs the key `location` in plain bytes.
+    """
+    if b"location" not in graph:
+        return graph
+    return _rewrite(graph, "model", fetch, 0)
+
+
+def _rewrite(data: bytes, kind: str, fetch: Callable[[str, int, int | None], bytes], depth: int) -> bytes:
+    if depth > _DEEPEST:
+        raise BundleError("An ONNX graph is nested too deeply", expected=f"at most {_DEEPEST} levels")
+    if kind == "tensor":
+        return _tensor(data, fetch)
+    inner, out = _MESSAGES[kind], bytearray()
+    for number, wire, field, content in _fields(data):
+        child = inner.get(number) if wire == 2 else None
+        if child is None:
+            out += field
+        else:
+            new = _rewrite(content, child, fetch, depth + 1)
+            out += _varint(number << 3 | 2) + _varint(len(new)) + new
+    return bytes(out)
+
+
+def _tensor(data: bytes, fetch: Callable[[str, int, int | None], bytes]) -> bytes:
+    out, entries, external = bytearray(), {}, False
+    for number, wire, field, content in _fields(data):
+        if number == _EXTERNAL_DATA and wire == 2:
+            key, value = _entry(content)
+            entries[key] = value
+        elif number == _DATA_LOCATION:
+            external = external or content != b"\x00"
+        else:
+            out += field
+    if not external and not entries:
+        return data
+    if "location" not in entries:
+        raise BundleError("An ONNX tensor is external but names no file", expected="a location inside the bundle")
+    raw = fetch(entries["location"], _number(entries, "offset") or 0, _number(entries, "length"))
+    return bytes(out + _varint(_RAW_DATA << 3 | 2) + _varint(len(raw)) + raw)
+
+
+def _entry(data: bytes) -> tuple[str, str]:
+    """A StringStringEntryProto: key is field 1, value is field 2."""
+    texts = {number: content for number, wire, _, content in _fields(data) if wire == 2}
+    try:
+        return texts.get(1, b"").decode(), texts.get(2, b"").decode()
+    except UnicodeDecodeError:
+        raise BundleError("An ONNX graph names external data in a text that is not UTF-8") from None
+
+
+def _number(entries: dict[str, str], key: str) -> int | None:
+    text = entries.get(key)
+    if text is None:
+        return None
+    if not (text.isascii() and text.isdigit() and len(text) <= 15):
+        raise BundleError(f"An ONNX graph has an unusable {key} of external data", found=ascii(text[:40]))
+    return int(text)
+
+
+def _fields(data: bytes) -> Iterator[tuple[int, int, bytes, bytes]]:
+    """(field number, wire type, the field with its key, its content) of one message."""
+    at, end = 0, len(data)
+    while at < end:
+        start = at
+        key, at = _read_varint(data, at)
+        number, wire = key >> 3, key & 7
+        if wire == 0:
+            begin = at
+            _, at = _read_varint(data, at)
+        elif wire == 2:
+            size, begin = _read_varint(data, at)
+            at = begin + size
+        elif wire in (1, 5):
+            begin = at
+            at += 8 if wire == 1 else 4
+        else:
+            raise _broken(f"wire type {wire}")
+        if at > end or number == 0:
+            raise _broken("a field that runs past the end")
+        yield number, wire, data[start:at], data[begin:at]
+
+
+def _read_varint(data: bytes, at: int) -> tuple[int, int]:
+    value = 0
+    for index in range(10):
+        if at + index >= len(data):
+            break
+        byte = data[at + index]
+        value |= (byte & 0x7F) << (7 * index)
+        if byte < 0x80:
+            return value, at + index + 1
+    raise _broken("an unfinished number")
+
+
+def _varint(value: int) -> bytes:
+    out = bytearray()
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
+        value >>= 7
+    out.append(value)
+    return bytes(out)
+
+
+def _broken(found: str) -> BundleError:
+    return BundleError("A graph of the bundle is not ONNX", found=found, expected="a whole ModelProto")

@@ -1,0 +1,54 @@
+"""What a caller hands to a pipeline → a Snapshot: raw values become packets captured now, ages are checked."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from difflib import get_close_matches
+from typing import Any
+
+from .errors import InputError
+from .values import Packet, Snapshot
+
+__all__ = ["take_in", "unknown_modality"]
+
+
+def take_in(values: Mapping[str, Any], time_s: float | None, names: Sequence[str]) -> Snapshot:
+    """Snapshot of raw values, (array, sample rate) pairs and Packets by modality; None is absent.
+
+    `time_s` None: the newest Packet's capture time, or 0. Raises InputError for an unknown modality, a packet of
+    another modality, and one captured after `time_s`.
+    """
+    given = {name: value for name, value in values.items() if value is not None}
+    for name in given:
+        if name not in names:
+            raise unknown_modality(name, names)
+    captured = [value.time_s for value in given.values() if isinstance(value, Packet)]
+    now = max(captured, default=0.0) if time_s is None else time_s
+    packets = {name: _packet(name, value, now) for name, value in given.items()}
+    ages = {name: now - packet.time_s for name, packet in packets.items()}
+    for name, age in ages.items():
+        if not (math.isfinite(age) and age >= 0):
+            raise InputError(
+                f"The {name} packet comes from the future",
+                found=f"captured at {packets[name].time_s} s",
+                expected=f"at or before time_s = {now}",
+                fix="Use one clock for both",
+            )
+    return Snapshot(now, packets, ages)
+
+
+def unknown_modality(name: str, names: Sequence[str]) -> InputError:
+    """The error that names the nearest known modality."""
+    near = get_close_matches(name, names, n=1, cutoff=0.5)
+    fix = f"Did you mean {near[0]}?" if near else None
+    return InputError("This bundle has no such modality", found=name, expected=f"some of {', '.join(names)}", fix=fix)
+
+
+def _packet(name: str, value: Any, now: float) -> Packet:
+    if not isinstance(value, Packet):
+        pair = isinstance(value, tuple) and len(value) == 2
+        return Packet(name, value[0], now, value[1]) if pair else Packet(name, value, now)
+    if value.modality != name:
+        raise InputError(f"Given as {name}", found=f"a packet of {value.modality}", expected=f"a packet of {name}")
+    return value

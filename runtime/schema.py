@@ -1,0 +1,194 @@
+"""The manifest's structs: what manifest.json may say, field by field. docs/bundle-format.md tells the same in prose.
+
+Every struct refuses unknown fields. manifest.py parses, checks the promises between fields, and encodes.
+Paths are relative to the bundle, with forward slashes, and never leave it.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from .values import TensorSpec
+
+__all__ = [
+    "SCHEMA",
+    "AudioModality",
+    "Decoder",
+    "ExternalFile",
+    "Fusion",
+    "Head",
+    "ImageModality",
+    "Manifest",
+    "Modality",
+    "Model",
+    "Part",
+    "Precision",
+    "SeriesModality",
+    "TextModality",
+    "Tolerances",
+    "Variant",
+]
+
+SCHEMA = 1
+"""The schema version that this chiasm writes and reads."""
+
+Precision = Literal["fp32", "fp16", "int8-cpu", "int8-trt"]
+
+
+class _Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    pass
+
+
+class Model(_Struct):
+    """Who made the model and what it is for."""
+
+    name: str
+    version: str
+    licence: str
+    description: str
+
+
+class _Modality(_Struct):
+    """What all modalities have: the part that encodes it, its usual rate, and how old a packet may be.
+
+    `max_age_s`: an older packet counts as absent; None: never too old (text). `tokens`: (N, D) of the encoder's output.
+    """
+
+    name: str
+    part: str
+    rate_hz: float
+    max_age_s: float | None
+    tokens: tuple[int, int]
+
+
+class ImageModality(_Modality, tag="image", tag_field="kind", frozen=True, kw_only=True):
+    """uint8 RGB (H, W, 3) → resize → centre crop → (x·scale − mean) / std → float32 (1, 3, height, width)."""
+
+    height: int
+    width: int
+    resize: Literal["shortest-edge", "exact"]
+    filter: Literal["area", "bilinear", "bicubic", "lanczos"]
+    crop: Literal["centre", "none"]
+    scale: float
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+class AudioModality(_Modality, tag="audio", tag_field="kind", frozen=True, kw_only=True):
+    """float32 (N,) in [-1, 1] → the last `samples` at `sample_rate` Hz (shorter: zeros before) → (1, samples)."""
+
+    sample_rate: int
+    samples: int
+
+
+class TextModality(_Modality, tag="text", tag_field="kind", frozen=True, kw_only=True):
+    """str → ids and mask, int64 (1, length), by the tokenizer file; cut and padded to `length`."""
+
+    tokenizer: str
+    length: int
+    pad_id: int
+
+
+class SeriesModality(_Modality, tag="series", tag_field="kind", frozen=True, kw_only=True):
+    """float32 (T, channels) at `sample_rate` Hz → the last `frames` rows → (x − mean) / std → (1, frames, channels)."""
+
+    frames: int
+    channels: int
+    sample_rate: float
+    mean: float
+    std: float
+
+
+Modality = ImageModality | AudioModality | TextModality | SeriesModality
+
+
+class ExternalFile(_Struct):
+    """External data of one ONNX graph."""
+
+    file: str
+    sha256: str
+    bytes: int
+
+
+class Variant(_Struct):
+    """One precision of one part. `cosine` and `max_relative_error` are measured against torch in FP32."""
+
+    precision: Precision
+    file: str
+    sha256: str
+    bytes: int
+    opset: int
+    max_relative_error: float
+    cosine: float
+    external: tuple[ExternalFile, ...] = ()
+
+
+class Part(_Struct):
+    """One graph: its tensors and its variants. `preferred`: the precision measured best on a CPU at export."""
+
+    inputs: tuple[TensorSpec, ...]
+    outputs: tuple[TensorSpec, ...]
+    variants: tuple[Variant, ...]
+    preferred: Precision
+
+
+class Fusion(_Struct):
+    """`kinds`: kind → part. Inputs: one token tensor per modality (named after it), presence and age (1, M)."""
+
+    kinds: dict[str, str]
+    default: str
+    order: tuple[str, ...]
+    state: int
+
+
+class Head(_Struct):
+    """One answer read from an output of a part fed with the state. `labels` is empty for an embedding."""
+
+    part: str
+    output: str
+    kind: Literal["classes", "embedding"]
+    labels: tuple[str, ...] = ()
+
+
+class Decoder(_Struct):
+    """Few-step flow sampler: x ← noise; per step v = denoiser(x, t, state, guidance), x0 = x − t·v, renoise to next t.
+
+    `timesteps[str(steps)]`: the times of that many steps, first 1.0. `latent`: (C, h, w); `picture`: (height, width).
+    `pictures` maps a name ("tiny", "full") to the part that turns latents into the picture in [-1, 1].
+    """
+
+    denoiser: str
+    pictures: dict[str, str]
+    default: str
+    schedule: Literal["flow-consistency"]
+    timesteps: dict[str, tuple[float, ...]]
+    latent: tuple[int, int, int]
+    picture: tuple[int, int]
+    guidance: float
+    guidance_range: tuple[float, float]
+
+
+class Tolerances(_Struct):
+    """What `verify` holds the variants to."""
+
+    fp32_max_relative_error: float
+    fp16_cosine: float
+    int8_cosine: float
+    accuracy_drop: float
+
+
+class Manifest(_Struct):
+    """The whole of manifest.json. `files` are the other files of the bundle with their SHA-256."""
+
+    schema: int
+    model: Model
+    modalities: tuple[Modality, ...]
+    parts: dict[str, Part]
+    fusion: Fusion
+    heads: dict[str, Head]
+    tolerances: Tolerances
+    files: dict[str, str]
+    decoder: Decoder | None = None
+    chiasm: str = ""
