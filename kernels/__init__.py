@@ -1,6 +1,6 @@
 """Fast operations, each with a slow twin: compiled C++ where a compiler was there at install, else NumPy; same results.
 
-`BACKEND` says which is in use. Arguments are checked here, once for both; a bad one raises `KernelError` (a ValueError).
+`BACKEND` says which is in use. Arguments are checked here, once for both; a bad one raises `KernelError`.
 """
 
 from __future__ import annotations

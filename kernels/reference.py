@@ -67,7 +67,7 @@ def normal_noise(seed: int, step: int, shape: tuple[int, ...]) -> Floats:
     """Standard normal numbers that any backend can make again.
 
     Philox 4x64-10 (Salmon et al., 2011) with the key words (seed mod 2^64, seed div 2^64). Block b = 1, 2, … has the
-    counter words (b, 0, 0, step) and gives four 64-bit words, first to last; NumPy's `Philox.random_raw` is this stream.
+    counter words (b, 0, 0, step) and gives four 64-bit words, in order; NumPy's `Philox.random_raw` is this stream.
     Each pair of words r, s: u = ((r >> 11) + 1)·2^-53 in (0, 1], w = (s >> 11)·2^-53 in [0, 1). Box–Muller in
     float64: sqrt(−2 ln u)·cos(2πw), then the same with sin, each rounded to float32. An odd size drops the last sine.
     """
