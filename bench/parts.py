@@ -1,4 +1,4 @@
-"""Open every part of a bundle once and run it on zeros: does it work on this machine at all?"""
+"""Open every part of a bundle once and run it on ones: does it work on this machine at all?"""
 
 from __future__ import annotations
 
@@ -30,10 +30,10 @@ def try_parts(path: str | Path, backend: str = "auto", precision: str = "auto") 
 
 
 def _outcome(sessions: Sessions, name: str) -> str | ChiasmError:
-    """Run once; a graph that gives NaN or infinity on zeros is broken."""
+    """Run once; a graph that gives NaN or infinity is broken. Ones, since a mask or presence of zeros has no answer."""
     try:
         session = sessions.get(name)
-        outputs = session.run({spec.name: np.zeros(spec.shape, spec.dtype) for spec in session.inputs})
+        outputs = session.run({spec.name: np.ones(spec.shape, spec.dtype) for spec in session.inputs})
     except ChiasmError as error:
         return error
     wild = [output for output, value in outputs.items() if not np.isfinite(value).all()]
@@ -41,7 +41,7 @@ def _outcome(sessions: Sessions, name: str) -> str | ChiasmError:
         return PrecisionError(
             f"part {name} gives numbers that are not finite",
             found=f"in {', '.join(wild)}",
-            expected="finite numbers on zeros",
+            expected="finite numbers on ones",
             fix="Try another --precision.",
         )
     return f"runs in {sessions.precisions[name]} on {sessions.backend.name}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -26,10 +27,8 @@ def check_plot(path: Path) -> None:
     """Raise before the measuring what would fail after it: no matplotlib, or a kind of file that is not drawn."""
     if path.suffix.lower() not in _KINDS:
         raise InputError("the plot cannot be drawn", found=path.name, expected=f"a name ending in {', '.join(_KINDS)}")
-    try:
-        import matplotlib  # noqa: F401
-    except ImportError as error:
-        raise MissingExtraError("matplotlib", "report", "drawing a bench") from error
+    if importlib.util.find_spec("matplotlib") is None:
+        raise MissingExtraError("matplotlib", "report", "drawing a bench")
 
 
 def plot(report: Mapping[str, Any], path: Path) -> None:
@@ -67,6 +66,8 @@ def _figure(report: Mapping[str, Any]) -> Figure:
 
 def _cumulative(axes: Axes, scenarios: Mapping[str, Any], key: str, unit: str) -> None:
     """The share of steps that were done within so many milliseconds; logarithmic, as tails are what matters."""
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
     for colour, (name, scenario) in zip(_COLOURS, scenarios.items(), strict=False):
         if key not in scenario:
             continue
@@ -76,6 +77,9 @@ def _cumulative(axes: Axes, scenarios: Mapping[str, Any], key: str, unit: str) -
     for level in (0.5, 0.9, 0.99):
         axes.axhline(level, color=_SOFT, linewidth=0.5, linestyle=":")
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
     axes.set_yticks([0, 0.5, 0.9, 1.0])
     axes.set_xlabel(unit, fontsize=8)
     axes.set_ylabel("share of steps", fontsize=8)
@@ -91,18 +95,18 @@ def _ages(axes: Axes, scenarios: Mapping[str, Any]) -> None:
 
 
 def _stages(axes: Axes, scenarios: Mapping[str, Any]) -> None:
-    """Median of each stage, end to end, one bar per scenario."""
+    """What each stage takes of a mean step, end to end, one bar per scenario; an often skipped stage is short."""
     bars = {name: scenario["stages_ms"] for name, scenario in scenarios.items() if "stages_ms" in scenario}
     stages = list(dict.fromkeys(stage for bar in bars.values() for stage in bar))
     left = np.zeros(len(bars))
     for index, stage in enumerate(stages):
-        widths = np.array([bar.get(stage, {}).get("mean") or 0.0 for bar in bars.values()])
+        widths = np.array([bar.get(stage, {}).get("per_step") or 0.0 for bar in bars.values()])
         axes.barh(list(bars), widths, left=left, color=_COLOURS[index % len(_COLOURS)], label=stage, height=0.6,
                   alpha=1.0 if index < len(_COLOURS) else 0.6)  # fmt: skip
         left += widths
     axes.invert_yaxis()
-    axes.set_xlabel("mean per run of the stage, ms", fontsize=8)
-    axes.legend(fontsize=7, frameon=False, ncols=5, loc="upper center", bbox_to_anchor=(0.5, -0.3))
+    axes.set_xlabel("mean per step, ms", fontsize=8)
+    axes.legend(fontsize=7, frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
 
 
 def _memory(axes: Axes, scenarios: Mapping[str, Any]) -> None:
@@ -110,7 +114,7 @@ def _memory(axes: Axes, scenarios: Mapping[str, Any]) -> None:
         if scenario.get("resident_mib"):
             values = scenario["resident_mib"]
             axes.plot(np.linspace(0, scenario["seconds"], len(values)), values, color=colour, label=name)
-    axes.set_ylim(bottom=0)
+    axes.set_ylim(0, 1.2 * max(max(s.get("resident_mib") or [0.0]) for s in scenarios.values()))
     axes.set_xlabel("s", fontsize=8)
     axes.set_ylabel("resident, MiB", fontsize=8)
     axes.legend(fontsize=8, frameon=False)

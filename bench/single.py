@@ -35,15 +35,21 @@ class Stages:
     """Collects the timings of results, stage by stage."""
 
     def __init__(self) -> None:
+        self._steps = 0
         self._seconds: dict[str, list[float]] = defaultdict(list)
 
     def add(self, result: Result) -> None:
+        self._steps += 1
         for stage, seconds in result.timings.items():
             self._seconds[stage].append(seconds)
 
     def spreads(self) -> dict[str, Spread]:
-        """Milliseconds per stage, the total left out (it is the latency)."""
-        return {stage: milliseconds(values) for stage, values in self._seconds.items() if stage != "total"}
+        """Milliseconds per run of a stage; `per_step`: its share of a mean step. The total (the latency) is left out."""
+        return {
+            stage: milliseconds(values) | {"per_step": 1000.0 * sum(values) / self._steps}
+            for stage, values in self._seconds.items()
+            if stage != "total"
+        }
 
 
 def steps_all_new(pipeline: Pipeline, captures: Captures, index: int) -> tuple[float, Result]:
