@@ -28,6 +28,9 @@ from .values import TensorSpec
 
 __all__ = ["check", "check_path"]
 
+_Promises = dict[str, tuple[str, tuple[int, ...]]]
+"""Tensor name → (dtype, shape)."""
+
 DTYPES = ("float32", "float16", "int64", "int32", "uint8", "int8", "bool")
 RESERVED = ("time_s", "steps", "seed", "guidance", "decoder", "preview", "presence", "age", "self")
 MAX_ELEMENTS = 2**28
@@ -170,7 +173,7 @@ def _part(name: str, where: str, manifest: Manifest) -> Part:
     return manifest.parts[name]
 
 
-def _tensors(where: str, found: tuple[TensorSpec, ...], expected: dict[str, tuple[str, tuple[int, ...]]]) -> None:
+def _tensors(where: str, found: tuple[TensorSpec, ...], expected: _Promises) -> None:
     """The tensors named in `expected` are there with that dtype and shape; for inputs the caller counts the others."""
     specs = {spec.name: (spec.dtype, spec.shape) for spec in found}
     for name, promise in expected.items():
@@ -178,7 +181,7 @@ def _tensors(where: str, found: tuple[TensorSpec, ...], expected: dict[str, tupl
         _must(specs[name] == promise, f"{where}, tensor {name!r}", _spoken(specs[name]), _spoken(promise))
 
 
-def _inputs(where: str, found: tuple[TensorSpec, ...], expected: dict[str, tuple[str, tuple[int, ...]]]) -> None:
+def _inputs(where: str, found: tuple[TensorSpec, ...], expected: _Promises) -> None:
     _tensors(where, found, expected)
     extra = [spec.name for spec in found if spec.name not in expected]
     _must(not extra, where, f"also {', '.join(extra)}", f"only {', '.join(expected)}")
@@ -244,12 +247,12 @@ def _check_fusion(fusion: Fusion, manifest: Manifest) -> None:
     _must(fusion.default in fusion.kinds, "fusion.default", fusion.default, f"one of {', '.join(fusion.kinds)}")
     _must(0 < fusion.state <= MAX_ELEMENTS, "fusion.state", fusion.state, "more than zero")
     count = len(names)
-    expected = {m.name: ("float32", (1, *m.tokens)) for m in manifest.modalities}
+    expected: _Promises = {m.name: ("float32", (1, *m.tokens)) for m in manifest.modalities}
     expected |= {"presence": ("float32", (1, count)), "age": ("float32", (1, count))}
     for kind, name in fusion.kinds.items():
         part = _part(name, f"fusion.kinds.{kind}", manifest)
         _inputs(f"fusion {kind}, inputs", part.inputs, expected)
-        outputs = {"state": ("float32", (1, fusion.state)), "weights": ("float32", (1, count))}
+        outputs: _Promises = {"state": ("float32", (1, fusion.state)), "weights": ("float32", (1, count))}
         _tensors(f"fusion {kind}, outputs", part.outputs, outputs)
 
 

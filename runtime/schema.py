@@ -41,7 +41,7 @@ class _Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=T
     pass
 
 
-class Model(_Struct):
+class Model(_Struct, frozen=True, kw_only=True):
     """Who made the model and what it is for."""
 
     name: str
@@ -50,7 +50,7 @@ class Model(_Struct):
     description: str
 
 
-class _Modality(_Struct):
+class _Modality(_Struct, frozen=True, kw_only=True):
     """What all modalities have: the part that encodes it, its usual rate, and how old a packet may be.
 
     `max_age_s`: an older packet counts as absent; None: never too old (text). `tokens`: (N, D) of the encoder's output.
@@ -104,7 +104,7 @@ class SeriesModality(_Modality, tag="series", tag_field="kind", frozen=True, kw_
 Modality = ImageModality | AudioModality | TextModality | SeriesModality
 
 
-class ExternalFile(_Struct):
+class ExternalFile(_Struct, frozen=True, kw_only=True):
     """External data of one ONNX graph."""
 
     file: str
@@ -112,7 +112,7 @@ class ExternalFile(_Struct):
     bytes: int
 
 
-class Variant(_Struct):
+class Variant(_Struct, frozen=True, kw_only=True):
     """One precision of one part. `cosine` and `max_relative_error` are measured against torch in FP32."""
 
     precision: Precision
@@ -125,7 +125,7 @@ class Variant(_Struct):
     external: tuple[ExternalFile, ...] = ()
 
 
-class Part(_Struct):
+class Part(_Struct, frozen=True, kw_only=True):
     """One graph: its tensors and its variants. `preferred`: the precision measured best on a CPU at export."""
 
     inputs: tuple[TensorSpec, ...]
@@ -134,7 +134,7 @@ class Part(_Struct):
     preferred: Precision
 
 
-class Fusion(_Struct):
+class Fusion(_Struct, frozen=True, kw_only=True):
     """`kinds`: kind → part. Inputs: one token tensor per modality (named after it), presence and age (1, M)."""
 
     kinds: dict[str, str]
@@ -143,7 +143,7 @@ class Fusion(_Struct):
     state: int
 
 
-class Head(_Struct):
+class Head(_Struct, frozen=True, kw_only=True):
     """One answer read from an output of a part fed with the state. `labels` is empty for an embedding."""
 
     part: str
@@ -152,7 +152,7 @@ class Head(_Struct):
     labels: tuple[str, ...] = ()
 
 
-class Decoder(_Struct):
+class Decoder(_Struct, frozen=True, kw_only=True):
     """Few-step flow sampler: x ← noise; per step v = denoiser(x, t, state, guidance), x0 = x − t·v, renoise to next t.
 
     `timesteps[str(steps)]`: the times of that many steps, first 1.0. `latent`: (C, h, w); `picture`: (height, width).
@@ -170,7 +170,7 @@ class Decoder(_Struct):
     guidance_range: tuple[float, float]
 
 
-class Tolerances(_Struct):
+class Tolerances(_Struct, frozen=True, kw_only=True):
     """What `verify` holds the variants to."""
 
     fp32_max_relative_error: float
@@ -179,7 +179,7 @@ class Tolerances(_Struct):
     accuracy_drop: float
 
 
-class Manifest(_Struct):
+class Manifest(_Struct, frozen=True, kw_only=True):
     """The whole of manifest.json. `files` are the other files of the bundle with their SHA-256."""
 
     schema: int
