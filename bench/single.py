@@ -44,7 +44,7 @@ class Stages:
             self._seconds[stage].append(seconds)
 
     def spreads(self) -> dict[str, Spread]:
-        """Milliseconds per run of a stage; `per_step`: its share of a mean step. The total (the latency) is left out."""
+        """Milliseconds per run of a stage; `per_step`: its share of a mean step. Not the total: that is the latency."""
         return {
             stage: milliseconds(values) | {"per_step": 1000.0 * sum(values) / self._steps}
             for stage, values in self._seconds.items()

@@ -154,12 +154,12 @@ def _hint(name: str, names: Sequence[str]) -> str | None:
 
 
 def source_uri(modality: Modality, value: str) -> str:
-    """What a person types for a modality, as a source: words are text as they are, unless they name a .txt file."""
+    """What a person types for a modality, as a source: words are text as they are, unless they name a file."""
     from ..runtime.manifest import TextModality
 
-    if isinstance(modality, TextModality) and not value.startswith("text:") and not value.lower().endswith(".txt"):
-        return f"text:{value}"
-    return value
+    if not isinstance(modality, TextModality) or value.startswith("text:") or value.lower().endswith(".txt"):
+        return value
+    return value if len(value) < 256 and Path(value).is_file() else f"text:{value}"
 
 
 def freshest(modality: Modality, value: str, at_s: float) -> Packet:

@@ -134,7 +134,7 @@ def _find(module: str, *, light: bool) -> str:
 def _mend(module: str, words: str) -> str:
     """OpenCV with windows needs system libraries that a bare Debian lacks."""
     if module == "cv2" and "lib" in words:
-        return "apt install libgl1 libglib2.0-0, or: pip install opencv-python-headless (no window sink)"
+        return "apt install libgl1 libglib2.0-0, or put opencv-python-headless in the place of opencv-python"
     return f"pip install --force-reinstall {'opencv-python' if module == 'cv2' else module}"
 
 

@@ -70,12 +70,19 @@ def command(
     word, values = split_modalities([bundle, *ctx.args], options)
     with load(bundle_path(word), backend, precision, threads, fusion=fusion) as pipeline:
         chosen = known_modalities(values, pipeline.manifest.modalities, options)
-        packets = {modality.name: freshest(modality, values[modality.name], at) for modality in chosen}
+        packets = {modality.name: _together(freshest(modality, values[modality.name], at)) for modality in chosen}
         counts = _counts(pipeline, steps, all_steps)
         pictures = [_picture(pipeline, packets, count, seed, guidance, decoder) for count in counts]
     write_atomic(out, png_bytes(_side_by_side(pictures, scale)))
     words = " and ".join(packets)
     stderr().print(f"{out}: from {words}, {'/'.join(map(str, counts))} steps, seed {seed}", soft_wrap=True)
+
+
+def _together(packet: Packet) -> Packet:
+    """Captured now, like all the others: a picture of the morning may be joined with words of the evening."""
+    from dataclasses import replace
+
+    return replace(packet, time_s=0.0)
 
 
 def _counts(pipeline: Pipeline, steps: int | None, all_steps: bool) -> list[int]:

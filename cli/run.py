@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import ExitStack
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -27,6 +29,7 @@ from .common import (
 )
 
 if TYPE_CHECKING:
+    from ..runtime.manifest import Modality
     from ..runtime.pipeline import Pipeline
     from ..runtime.sinks import Sink
     from ..runtime.sources import Source
@@ -73,22 +76,27 @@ def command(
 
     options = option_names(ctx)
     word, values = split_modalities([bundle, *ctx.args], options)
-    sinks = list(sink or []) or ([] if as_json else ["print"])
+    names = _sink_names(sink or [], as_json)
     with ExitStack() as stack:
         pipeline = stack.enter_context(load(bundle_path(word), backend, precision, threads, fusion=fusion))
         chosen = known_modalities(values, pipeline.manifest.modalities, options)
-        sources = _open_sources(stack, [(modality, source_uri(modality, values[modality.name])) for modality in chosen])
-        outputs = _open_sinks(stack, [*sinks, "-"] if as_json and "-" not in sinks else sinks)
-        stream = pipeline.stream(sources, rate_hz=rate, realtime=realtime, seconds=seconds)
+        uris = {modality.name: source_uri(modality, values[modality.name]) for modality in chosen}
+        sources = _open_sources(stack, chosen, uris)
+        sound = None if realtime or any(source.live for source in sources) else _sound_track(uris.values())
+        sinks = _open_sinks(stack, names, pipeline, rate, sound)
+        stream = stack.enter_context(pipeline.stream(sources, rate_hz=rate, realtime=realtime, seconds=seconds))
         tally = Tally()
-        try:
-            _pump(stream, outputs, tally, seconds, quiet=not {"print", "-"}.isdisjoint(sinks) or as_json)
-        finally:
-            stream.close()
+        _pump(stream, sinks, tally, seconds, quiet=not {"print", "-"}.isdisjoint(names))
         summary = tally.summary(stream, pipeline)
     _report(summary, as_json)
     if tally.interrupted:
         raise typer.Exit(130)
+
+
+def _sink_names(asked: Sequence[str], as_json: bool) -> list[str]:
+    """What was asked for; lines for a person when nothing was."""
+    names = list(dict.fromkeys([*asked, "-"] if as_json else asked))
+    return names or ["print"]
 
 
 class Tally:
@@ -116,30 +124,50 @@ class Tally:
             "latency_ms": spread([1000 * value for value in self.latencies]) if self.latencies else None,
             "present": dict(self.present),
             "encoded": dict(self.encoded),
-            "precisions": dict(pipeline.precisions),
+            "precisions": {part: pipeline.precisions[part] for part, runs in pipeline.runs.items() if runs},
             "interrupted": self.interrupted,
         }
 
 
-def _open_sources(stack: ExitStack, wanted: Sequence[tuple[Any, str]]) -> list[Source]:
+def _open_sources(stack: ExitStack, chosen: Sequence[Modality], uris: Mapping[str, str]) -> list[Source]:
     from ..runtime.sources import open_source
 
     sources: list[Source] = []
-    for modality, uri in wanted:
-        source = open_source(modality, uri)
+    for modality in chosen:
+        source = open_source(modality, uris[modality.name])
         stack.callback(source.close)
         sources.append(source)
     return sources
 
 
-def _open_sinks(stack: ExitStack, uris: Sequence[str]) -> list[Sink]:
+def _sound_track(uris: Iterable[str]) -> str | None:
+    """A film among the sources, whose sound an annotated film can carry on."""
+    from ..runtime.sinks.film import FORMATS
+
+    return next((uri for uri in uris if Path(uri).suffix.lower() in FORMATS and Path(uri).is_file()), None)
+
+
+def _open_sinks(
+    stack: ExitStack, names: Sequence[str], pipeline: Pipeline, rate: float | None, sound: str | None
+) -> list[Sink]:
     from ..runtime.sinks import open_sink
 
+    fps = rate or max(modality.rate_hz for modality in pipeline.manifest.modalities)
+    title = pipeline.manifest.model.name
     sinks: list[Sink] = []
-    for uri in uris:
-        sinks.append(open_sink(uri))
-        stack.callback(sinks[-1].close)
+    for name in names:
+        sink = open_sink(name, modalities=pipeline.modalities, title=title, fps=fps, sound=sound)
+        stack.push(partial(_finish, sink))
+        sinks.append(sink)
     return sinks
+
+
+def _finish(sink: Sink, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
+    """A run that ends well leaves its files; one that fails leaves nothing half written."""
+    if kind is None:
+        sink.close()
+    else:
+        sink.abort()
 
 
 def _pump(stream: Stream, sinks: Sequence[Sink], tally: Tally, seconds: float | None, *, quiet: bool) -> None:
@@ -151,6 +179,8 @@ def _pump(stream: Stream, sinks: Sequence[Sink], tally: Tally, seconds: float | 
                 tally.add(result)
                 for sink in sinks:
                     sink.write(result)
+                if any(sink.stopped for sink in sinks):
+                    return
                 started = result.time_s if started is None else started
                 advance(f"step {len(tally.latencies)}", (result.time_s - started) / seconds if seconds else 0.0)
         except KeyboardInterrupt:

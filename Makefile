@@ -1,0 +1,54 @@
+# Everything for a fresh Debian or Ubuntu machine with Python 3.10 to 3.13: `make demo`, `make test`.
+# Both install into .venv beside this file and touch nothing else.
+
+PYTHON ?= python3
+VENV ?= .venv
+# Where a CPU-only torch comes from, when the usual index would bring gigabytes of CUDA libraries:
+#   make test TORCH_INDEX=https://download.pytorch.org/whl/cpu
+TORCH_INDEX ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
+SOURCES := pyproject.toml CMakeLists.txt $(wildcard kernels/csrc/*)
+
+.PHONY: help demo test lint types unit clean
+
+help:
+	@echo "make demo    render a drive, run the reference bundle on it, write demo/report.html (no torch)"
+	@echo "make test    lint, layers, types and every test"
+	@echo "make clean   remove $(VENV), demo/ and everything built"
+
+demo: $(VENV)/.demo
+	$(BIN)/chiasm demo
+
+test: lint types unit
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+
+types: $(VENV)/.test
+	$(BIN)/mypy
+
+unit: $(VENV)/.test
+	$(BIN)/python -m pytest
+
+clean:
+	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	  { echo "error: chiasm needs Python 3.10 or newer: found $$($(PYTHON) --version 2>&1). Run: make PYTHON=/path/to/python3"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || \
+	  { rm -rf $(VENV); echo "error: Python cannot make a virtual environment. Run: apt install python3-venv"; exit 1; }
+
+# The OpenCV without windows: unlike opencv-python it needs neither libGL nor X11, which a server lacks.
+$(VENV)/.demo: $(BIN)/python $(SOURCES)
+	@echo "installing chiasm and what the demo needs into $(VENV) (about a minute)"
+	@$(PIP) --editable '.[cpu,camera-headless,report]'
+	@touch $@
+
+$(VENV)/.test: $(BIN)/python $(SOURCES)
+	@echo "installing chiasm and what the tests need into $(VENV) (torch among it: a few minutes)"
+	@$(PIP) --editable '.[cpu,camera-headless,report,export,dev]'
+	@touch $@ $(VENV)/.demo
