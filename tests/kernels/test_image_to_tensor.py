@@ -33,7 +33,7 @@ def picture(seed: int, height: int, width: int) -> np.ndarray[Any, Any]:
 
 
 def pillow(image: np.ndarray[Any, Any], height: int, width: int, kind: str) -> np.ndarray[Any, Any]:
-    """Pillow's resize, across first and then down: new versions choose the order themselves when both are asked at once."""
+    """Pillow's resize, across first and then down: asked for both at once, new versions choose the order."""
     across = Image.fromarray(image).resize((width, image.shape[0]), PILLOW[kind])
     return np.asarray(across.resize((width, height), PILLOW[kind]))
 
@@ -140,9 +140,8 @@ def test_from_several_threads() -> None:
     wrong: list[int] = []
 
     def work(index: int) -> None:
-        for _ in range(50):
-            if not (image_to_tensor(images[index], 32, 32) == expected[index]).all():
-                wrong.append(index)
+        results = (image_to_tensor(images[index], 32, 32) for _ in range(50))
+        wrong.extend(index for result in results if not (result == expected[index]).all())
 
     threads = [threading.Thread(target=work, args=(index,)) for index in range(4)]
     for thread in threads:

@@ -15,7 +15,7 @@ WORD = (1 << 64) - 1
 
 
 def philox(counter: list[int], key: list[int]) -> list[int]:
-    """Philox 4x64-10 in whole numbers (Salmon, Moraes, Dror, Shaw: Parallel random numbers: as easy as 1, 2, 3; 2011)."""
+    """Philox 4x64-10 in whole numbers (Salmon et al., Parallel random numbers: as easy as 1, 2, 3; 2011)."""
     a, b, c, d = counter
     k, m = key
     for _ in range(10):
