@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from ..errors import MissingExtraError, SinkError
 from ..values import Result
@@ -19,6 +22,9 @@ __all__ = ["AnnotatedVideo", "VideoWriter"]
 FORMATS = {".mp4": "mp4", ".m4v": "mp4", ".mov": "mov", ".mkv": "matroska"}
 ENCODERS = ("libx264", "libopenh264")
 """H.264 encoders that run anywhere; the first that this FFmpeg has is taken."""
+AAC_BLOCK = 1024
+"""Samples in one AAC frame."""
+Sound = tuple[NDArray[np.float32], int]
 CLOCK = 90_000
 """Ticks a second of the video's timestamps."""
 _BT709 = 1
@@ -48,8 +54,8 @@ def _encoder(av: Any) -> str:
 class VideoWriter(Closing):
     """RGB frames with their times → H.264, yuv420p, BT.709, index at the front; copies a sound track beside them.
 
-    The file appears under its name on `close`. `sound`: a media file whose first sound track goes in unchanged; its
-    clock is the frames' clock.
+    The file appears under its name on `close`. `sound`: a media file whose first sound track goes in unchanged, its
+    clock being the frames' clock; or (float32 mono samples (n,), their rate in Hz), from 0 s on, which becomes AAC.
     """
 
     def __init__(
@@ -58,7 +64,7 @@ class VideoWriter(Closing):
         size: tuple[int, int],
         *,
         fps: float = 30.0,
-        sound: str | Path | None = None,
+        sound: str | Path | Sound | None = None,
         crf: int = 21,
     ) -> None:
         av = _pyav()
@@ -71,12 +77,15 @@ class VideoWriter(Closing):
             )
         encoder = _encoder(av)
         self._av, self._size = av, size
-        self._sound: Any = None
+        self._sound: Iterator[Any] = iter(())
         self._pending = PendingFile(path)
         try:
             self._open(container, encoder, fps, crf)
-            if sound is not None:
-                self._copy_sound(str(sound))
+            if isinstance(sound, tuple):
+                self._sound = self._encoded(*sound)
+            elif sound is not None:
+                self._sound = self._copied(str(sound))
+            self._waiting: Any = next(self._sound, None)
         except BaseException:
             self._pending.discard()
             raise
@@ -95,17 +104,31 @@ class VideoWriter(Closing):
             setattr(stream.codec_context, name, _BT709)
         self._video: Any = stream
 
-    def _copy_sound(self, sound: str) -> None:
+    def _copied(self, sound: str) -> Iterator[Any]:
+        """Packets of a file's sound track, for a track of our own."""
         try:
-            self._heard: Any = self._av.open(sound)
-            track = self._heard.streams.audio[0]
+            with self._av.open(sound) as heard:
+                source = heard.streams.audio[0]
+                track = self._out.add_stream_from_template(source)
+                for packet in heard.demux(source):
+                    if packet.dts is not None:
+                        packet.stream = track
+                        yield packet
         except (self._av.error.FFmpegError, IndexError, OSError) as error:
             raise SinkError(
                 f"the sound of {sound} cannot be copied", found=error, expected="a file with a sound track"
             ) from error
-        self._track: Any = self._out.add_stream_from_template(track)
-        self._sound = iter(self._heard.demux(track))
-        self._waiting: Any = next(self._sound, None)
+
+    def _encoded(self, samples: NDArray[np.float32], rate: int) -> Iterator[Any]:
+        """AAC packets of mono samples."""
+        track = self._out.add_stream("aac", rate=rate)
+        track.layout = "mono"
+        for first in range(0, len(samples), AAC_BLOCK):
+            block = np.ascontiguousarray(samples[None, first : first + AAC_BLOCK], dtype=np.float32)
+            frame = self._av.AudioFrame.from_ndarray(block, format="fltp", layout="mono")
+            frame.sample_rate, frame.pts, frame.time_base = rate, first, Fraction(1, rate)
+            yield from track.encode(frame)
+        yield from track.encode(None)
 
     def add(self, frame: Canvas, time_s: float) -> None:
         """Add an RGB frame (height, width, 3) at a time; one that is not later than the last is left out."""
@@ -155,19 +178,15 @@ class VideoWriter(Closing):
 
     def _shut(self) -> None:
         self._open_for_writing = False
-        if self._sound is not None:
-            self._heard.close()
+        self._sound = iter(())
         self._out.close()
 
     def _mux_sound(self, until_s: float) -> None:
         """Interleave: sound that starts before `until_s` goes in first."""
-        while self._sound is not None and self._waiting is not None:
-            packet = self._waiting
-            if packet.dts is not None:
-                if float(packet.dts * packet.time_base) > until_s:
-                    return
-                packet.stream = self._track
-                self._out.mux(packet)
+        while self._waiting is not None:
+            if float(self._waiting.dts * self._waiting.time_base) > until_s:
+                return
+            self._out.mux(self._waiting)
             self._waiting = next(self._sound, None)
 
 

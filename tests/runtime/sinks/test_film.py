@@ -78,6 +78,21 @@ def test_the_sound_is_copied(tmp_path: Path, result: Make) -> None:
     assert frames_of(path)[0][0] == pytest.approx(0.05, abs=1e-3)
 
 
+def test_samples_become_a_sound_track(tmp_path: Path) -> None:
+    path = tmp_path / "tone.mp4"
+    tone = (0.5 * np.sin(2 * np.pi * 500 * np.arange(16000) / 16000)).astype(np.float32)
+    with VideoWriter(path, (64, 64), fps=10, sound=(tone, 16000)) as video:
+        for index in range(10):
+            video.add(np.zeros((64, 64, 3), np.uint8), index / 10)
+    with av.open(str(path)) as file:
+        assert file.streams.audio[0].codec_context.name == "aac"
+        heard = np.concatenate([frame.to_ndarray()[0] for frame in file.decode(audio=0)])
+    assert len(heard) == pytest.approx(16000, abs=1100)
+    assert np.abs(np.fft.rfft(heard[2000:10000])).argmax() == 250
+    assert np.abs(heard[2000:10000]).max() == pytest.approx(0.5, abs=0.05)
+    assert len(frames_of(path)) == 10
+
+
 def test_a_sound_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(SinkError, match="cannot be copied"):
         VideoWriter(tmp_path / "a.mp4", (64, 64), sound=tmp_path / "no.mp4")
