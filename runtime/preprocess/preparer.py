@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from difflib import get_close_matches
-from math import isfinite
 
 import numpy as np
 
@@ -61,13 +60,7 @@ class Preparer:
                 self._text(modality)
 
     def _bind(self, modality: Modality, manifest: Manifest) -> Prepare:
-        part = manifest.parts.get(modality.part)
-        if part is None:
-            raise ManifestError(
-                f"modality {modality.name} names a part that is not there",
-                found=modality.part,
-                expected="one of " + ", ".join(manifest.parts),
-            )
+        part = manifest.parts[modality.part]
         if isinstance(modality, ImageModality):
             return _image(modality, part.inputs)
         if isinstance(modality, AudioModality):
@@ -94,7 +87,6 @@ class Preparer:
 
 def _image(modality: ImageModality, inputs: Sequence[TensorSpec]) -> Prepare:
     shape = (1, 3, modality.height, modality.width)
-    _check_constants(modality, modality.scale, *modality.mean, *modality.std, divisors=modality.std)
     name, buffer = _single(modality, inputs, shape), np.zeros(shape, np.float32)
     return lambda packet: {name: image_tensor(packet.data, modality, out=buffer)}
 
@@ -107,7 +99,6 @@ def _audio(modality: AudioModality, inputs: Sequence[TensorSpec]) -> Prepare:
 
 def _series(modality: SeriesModality, inputs: Sequence[TensorSpec]) -> Prepare:
     shape = (1, modality.frames, modality.channels)
-    _check_constants(modality, modality.mean, modality.std, divisors=(modality.std,))
     name, buffer = _single(modality, inputs, shape), np.zeros(shape, np.float32)
     return lambda packet: {name: series_tensor(packet.data, modality, sample_rate=packet.sample_rate, out=buffer)}
 
@@ -138,13 +129,3 @@ def _mismatch(modality: Modality, inputs: Sequence[TensorSpec], expected: str) -
         expected=expected,
         fix="Export the bundle again",
     )
-
-
-def _check_constants(modality: Modality, *constants: float, divisors: Sequence[float]) -> None:
-    if not all(map(isfinite, constants)) or 0.0 in divisors:
-        raise ManifestError(
-            f"modality {modality.name} has preprocessing constants that cannot be used",
-            found=constants,
-            expected="finite numbers, no std of zero",
-            fix="Export the bundle again",
-        )
