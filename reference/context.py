@@ -149,8 +149,9 @@ class Context:
 
     # Steps that survive a kill
 
-    def resume(self, modules: Mapping[str, nn.Module], optimisers: Mapping[str, torch.optim.Optimizer],
-               name: str = "state") -> Resumable:
+    def resume(
+        self, modules: Mapping[str, nn.Module], optimisers: Mapping[str, torch.optim.Optimizer], name: str = "state"
+    ) -> Resumable:
         """Load the saved state ``name`` into the modules and optimisers, if there is one."""
         state = Resumable(modules, optimisers)
         path = self.folder / f"{name}.safetensors"
@@ -216,8 +217,14 @@ class Context:
 
     def write_log(self) -> None:
         """Write log.json: stage, seconds, device, threads, seed, history and results."""
-        head = {"stage": self.stage, "seconds": round(time.monotonic() - self._started, 1), "device": self.device,
-                "threads": self.threads, "seed": self.seed, "quick": self.quick}
+        head = {
+            "stage": self.stage,
+            "seconds": round(time.monotonic() - self._started, 1),
+            "device": self.device,
+            "threads": self.threads,
+            "seed": self.seed,
+            "quick": self.quick,
+        }
         write_json(self.folder / "log.json", head | self._log)
 
     def _flush(self, title: str, step: int, total: int) -> None:
@@ -236,7 +243,7 @@ def _short(value: object) -> str:
 
 
 def _under(tensors: Mapping[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    return {name[len(prefix):]: value for name, value in tensors.items() if name.startswith(prefix)}
+    return {name[len(prefix) :]: value for name, value in tensors.items() if name.startswith(prefix)}
 
 
 def _load_optimiser(optimiser: torch.optim.Optimizer, tensors: Mapping[str, Tensor]) -> None:

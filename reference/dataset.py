@@ -1,7 +1,9 @@
 """Rendered scenes as arrays: drawn once, in parallel, and memory-mapped afterwards.
 
-A split is a folder: ``images.npy`` (N, 64, 64, 3) uint8, ``sound.npy`` (N, 16000) int16, ``radar.npy`` (N, 32, 32) fp16,
-``attributes.npy`` (N, K) int8 in the order of `ATTRIBUTES`, ``facts.npy`` (N, 4, K) int8, ``words.json`` and ``seeds.npy``.
+A split is a folder: ``images.npy`` (N, 64, 64, 3) uint8, ``sound.npy`` (N, 16000) int16, ``radar.npy`` (N, 32, 32)
+fp16,
+``attributes.npy`` (N, K) int8 in the order of `ATTRIBUTES`, ``facts.npy`` (N, 4, K) int8, ``words.json`` and
+``seeds.npy``.
 """
 
 from __future__ import annotations
@@ -23,8 +25,18 @@ from numpy.typing import NDArray
 from .scene import COLOURS, ENGINES, HAZARDS, LIGHTS, OBJECTS, SIDES, WEATHERS, Scene, facts, sample_scene, truth
 
 __all__ = [
-    "ATTRIBUTES", "CAPTIONS", "MODALITIES", "NOTES", "SPLITS", "Scenes", "attribute_row", "fact_rows", "open_scenes",
-    "render", "render_scenes", "scene_of",
+    "ATTRIBUTES",
+    "CAPTIONS",
+    "MODALITIES",
+    "NOTES",
+    "SPLITS",
+    "Scenes",
+    "attribute_row",
+    "fact_rows",
+    "open_scenes",
+    "render",
+    "render_scenes",
+    "scene_of",
 ]
 
 MODALITIES = ("image", "text", "audio", "radar")
@@ -48,7 +60,11 @@ ATTRIBUTES: dict[str, tuple[str, ...]] = {
 }
 """Everything that `scene.truth` says, and the values it can take."""
 
-SPLITS: dict[str, tuple[int, int]] = {"train": (0, 24_000), "validation": (10_000_000, 1_000), "test": (20_000_000, 4_000)}
+SPLITS: dict[str, tuple[int, int]] = {
+    "train": (0, 24_000),
+    "validation": (10_000_000, 1_000),
+    "test": (20_000_000, 4_000),
+}
 """First seed and number of scenes. Seeds of different splits never meet; ``test`` is for the model card alone."""
 CAPTIONS, NOTES = 4, 3
 """Captions and radio texts written for each scene."""
@@ -163,8 +179,14 @@ def _chunk(first_seed: int, start: int, stop: int) -> dict[str, Any]:
     return render_scenes([scene_of(row, first_seed) for row in range(start, stop)])
 
 
-def render(folder: Path, first_seed: int, count: int, *, processes: int = 2,
-           advance: Callable[[int], None] = lambda count: None) -> Scenes:
+def render(
+    folder: Path,
+    first_seed: int,
+    count: int,
+    *,
+    processes: int = 2,
+    advance: Callable[[int], None] = lambda count: None,
+) -> Scenes:
     """Render a split into ``folder`` (atomically: it appears when it is whole); a split that is there is kept."""
     if folder.exists():
         return Scenes(folder)
@@ -181,7 +203,8 @@ def render(folder: Path, first_seed: int, count: int, *, processes: int = 2,
                 continue
             if name not in arrays:
                 arrays[name] = np.lib.format.open_memmap(
-                    beside / f"{name}.npy", mode="w+", dtype=values.dtype, shape=(count, *values.shape[1:]))
+                    beside / f"{name}.npy", mode="w+", dtype=values.dtype, shape=(count, *values.shape[1:])
+                )
             arrays[name][start : start + size] = values
         advance(size)
     for array in arrays.values():

@@ -32,12 +32,22 @@ def pick_device(name: str) -> str:
     if name not in ("cpu", "cuda"):
         raise ChiasmError(f"unknown device {name!r}: expected auto, cpu or cuda")
     if name == "cuda" and not torch.cuda.is_available():
-        raise ChiasmError("device 'cuda' was asked for, but torch sees no GPU: use --device cpu, or install a CUDA build of torch")
+        raise ChiasmError(
+            "device 'cuda' was asked for, but torch sees no GPU: use --device cpu, or install a CUDA build of torch"
+        )
     return name
 
 
-def train(work: Path, *, stage: str | None = None, seed: int = 0, threads: int = 1, device: str = "auto",
-          quick: bool = False, console: Console | None = None) -> list[str]:
+def train(
+    work: Path,
+    *,
+    stage: str | None = None,
+    seed: int = 0,
+    threads: int = 1,
+    device: str = "auto",
+    quick: bool = False,
+    console: Console | None = None,
+) -> list[str]:
     """Run one stage, or all that have not finished; return the names of those that ran."""
     stages = in_order(find_stages())
     names = [each.name for each in stages]
@@ -100,8 +110,13 @@ def main(
     threads: Annotated[int, typer.Option(help="CPU threads.", min=1)] = 2,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     seed: Annotated[int, typer.Option(help="Seed of everything random.", min=0)] = 0,
-    quick: Annotated[bool, typer.Option("--quick", help="Tiny sizes: exercises every stage, learns nothing useful.")] = False,
-    out: Annotated[Path | None, typer.Option(help="Checkpoint folder; default: the one in the package (with --quick: WORK/checkpoint).")] = None,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Tiny sizes: exercises every stage, learns nothing useful.")
+    ] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="Checkpoint folder; default: the one in the package (with --quick: WORK/checkpoint)."),
+    ] = None,
 ) -> None:
     """Train the reference model in stages that resume, then write the checkpoint folder."""
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import cast
 
 import numpy as np
@@ -36,7 +37,7 @@ class ImageEncoder(nn.Module):
         super().__init__()
         self.stem = nn.Conv2d(3, channels[0], 5, 2, padding=2, bias=False)
         self.stem_norm = nn.BatchNorm2d(channels[0])
-        self.stages = nn.ModuleList(Residual2d(a, b, 2) for a, b in zip(channels[:-1], channels[1:], strict=True))
+        self.stages = nn.ModuleList(Residual2d(a, b, 2) for a, b in pairwise(channels))
         self.readout = Readout(channels[-1], width)
         self.place = nn.Parameter(torch.zeros(1, 16, channels[-1]))
 
@@ -53,8 +54,16 @@ class TextEncoder(nn.Module):
     Shorter inputs (B, L ≤ 32) are accepted too: training trims the padding.
     """
 
-    def __init__(self, vocabulary: int = 512, length: int = 32, layers: int = 2, heads: int = 4, hidden: int = 128,
-                 queries: int = 8, width: int = 128) -> None:
+    def __init__(
+        self,
+        vocabulary: int = 512,
+        length: int = 32,
+        layers: int = 2,
+        heads: int = 4,
+        hidden: int = 128,
+        queries: int = 8,
+        width: int = 128,
+    ) -> None:
         super().__init__()
         self.words = nn.Embedding(vocabulary, width)
         self.places = nn.Parameter(torch.randn(1, length, width) * 0.02)
@@ -100,8 +109,17 @@ class LogMel(nn.Module):
     run it. Values: log(max(power through the mel filters, 1e-5)), minus ``mean``, divided by ``deviation``.
     """
 
-    def __init__(self, rate: int = 16000, window: int = 512, hop: int = 256, mels: int = 40, low: float = 30.0,
-                 high: float = 8000.0, mean: float = -6.0, deviation: float = 4.0) -> None:
+    def __init__(
+        self,
+        rate: int = 16000,
+        window: int = 512,
+        hop: int = 256,
+        mels: int = 40,
+        low: float = 30.0,
+        high: float = 8000.0,
+        mean: float = -6.0,
+        deviation: float = 4.0,
+    ) -> None:
         super().__init__()
         self.hop, self.bins, self.mean, self.deviation = hop, window // 2 + 1, mean, deviation
         angles = 2.0 * np.pi * np.outer(np.arange(self.bins), np.arange(window)) / window
@@ -121,11 +139,18 @@ class LogMel(nn.Module):
 class AudioEncoder(nn.Module):
     """Waveform (B, 16000) in [-1, 1] → log-mel (B, 40, 61) → 1-D CNN over time → 8 tokens."""
 
-    def __init__(self, channels: tuple[int, ...] = (80, 96, 112), width: int = 128, **mel: float) -> None:
+    def __init__(
+        self,
+        channels: tuple[int, ...] = (80, 96, 112),
+        width: int = 128,
+        mels: int = 40,
+        mean: float = -6.0,
+        deviation: float = 4.0,
+    ) -> None:
         super().__init__()
-        self.mel = LogMel(**mel)  # type: ignore[arg-type]
+        self.mel = LogMel(mels=mels, mean=mean, deviation=deviation)
         self.convs = nn.Sequential(
-            ConvUnit(self.mel.filters.shape[0], channels[0], 5, 2),  # type: ignore[index, arg-type, union-attr]
+            ConvUnit(mels, channels[0], 5, 2),
             ConvUnit(channels[0], channels[1], 5, 2),
             ConvUnit(channels[1], channels[2], 3, 2),
         )

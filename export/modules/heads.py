@@ -12,8 +12,15 @@ __all__ = ["Heads"]
 class Heads(nn.Module):
     """``state`` (B, 256) → ``embedding`` (B, 128) of unit length, and logits ``hazard``, ``weather``, ``object``."""
 
-    def __init__(self, hazards: int = 7, weathers: int = 4, objects: int = 7, state: int = 256, width: int = 128,
-                 hidden: int = 64) -> None:
+    def __init__(
+        self,
+        hazards: int = 7,
+        weathers: int = 4,
+        objects: int = 7,
+        state: int = 256,
+        width: int = 128,
+        hidden: int = 64,
+    ) -> None:
         super().__init__()
         self.embed = nn.Linear(state, width)
         self.hazard = FeedForward(state, hidden, hazards)

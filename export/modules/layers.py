@@ -12,8 +12,18 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-__all__ = ["MASKED", "Attention", "Block", "ConvUnit", "CrossBlock", "FeedForward", "Residual2d", "closed", "masked_softmax",
-           "unit"]
+__all__ = [
+    "MASKED",
+    "Attention",
+    "Block",
+    "ConvUnit",
+    "CrossBlock",
+    "FeedForward",
+    "Residual2d",
+    "closed",
+    "masked_softmax",
+    "unit",
+]
 
 MASKED = 1.0e4
 """What is taken from the score of an absent entry: enough to make exp() zero, and still a number in FP16."""
@@ -21,7 +31,7 @@ MASKED = 1.0e4
 
 def unit(x: Tensor) -> Tensor:
     """Scale the last axis to unit length; a zero vector stays (nearly) zero instead of becoming NaN."""
-    return cast(Tensor, x / torch.sqrt((x * x).sum(dim=-1, keepdim=True) + 1.0e-6))
+    return x / torch.sqrt((x * x).sum(dim=-1, keepdim=True) + 1.0e-6)
 
 
 def closed(mask: Tensor) -> Tensor:
@@ -36,7 +46,7 @@ def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
     """
     biased = scores + closed(mask)
     odds = torch.exp(biased - biased.amax(dim=-1, keepdim=True)) * mask
-    return cast(Tensor, odds / (odds.sum(dim=-1, keepdim=True) + 1.0e-6))
+    return odds / (odds.sum(dim=-1, keepdim=True) + 1.0e-6)
 
 
 class ConvUnit(nn.Module):
@@ -69,7 +79,9 @@ class Residual2d(nn.Module):
 
 
 class Attention(nn.Module):
-    """Multi-head attention of ``queries`` (B, N, D) over ``keys`` (B, M, D), with an optional bias (B, M) on the keys."""
+    """Multi-head attention of ``queries`` (B, N, D) over ``keys`` (B, M, D), with an optional bias (B, M) on the
+    keys.
+    """
 
     def __init__(self, width: int, heads: int) -> None:
         super().__init__()

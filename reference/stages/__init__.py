@@ -19,9 +19,10 @@ A stage file defines one module-level name, ``STAGE``::
 
     STAGE = Stage("thing", needs=("data", "encoders"), run=run)
 
-The runner (``chiasm.reference.train``) orders the stages by ``needs``, skips those whose ``done`` marker exists, and at the
-end writes every published part into the checkpoint. A stage writes only inside ``ctx.folder``; it reads another stage's
-files through ``ctx.stage_folder(name)`` or ``ctx.weights(part)``. Nothing is pickled: tensors are safetensors, the rest JSON.
+The runner (``chiasm.reference.train``) orders the stages by ``needs``, skips those whose ``done`` marker exists, and
+at the end writes every published part into the checkpoint. A stage writes only inside ``ctx.folder``; it reads
+another stage's files through ``ctx.stage_folder(name)`` or ``ctx.weights(part)``. Nothing is pickled: tensors are
+safetensors, the rest JSON.
 """
 
 from __future__ import annotations

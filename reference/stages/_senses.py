@@ -19,7 +19,9 @@ __all__ = ["Senses", "load_senses", "log_mels", "normal_mel", "silence", "to_pix
 
 @dataclass(frozen=True)
 class Senses:
-    """``ids`` (N, captions + notes, 32), ``mels`` (N, 40, 61) fp16 without normalisation, ``truth`` (N, K), and the scenes."""
+    """``ids`` (N, captions + notes, 32), ``mels`` (N, 40, 61) fp16 without normalisation, ``truth`` (N, K), and the
+    scenes.
+    """
 
     scenes: Scenes
     ids: Tensor
@@ -45,7 +47,9 @@ def to_waveform(sound: NDArray[np.int16], device: str) -> Tensor:
 def tokenise(scenes: Scenes, tokenizer: Path) -> Tensor:
     """Ids (N, captions + notes, 32) of every text of every scene; 0 is padding."""
     coder = Tokenizer.from_file(str(tokenizer))
-    lines = [line for captions, notes in zip(scenes.captions, scenes.notes, strict=True) for line in (*captions, *notes)]
+    lines = [
+        line for captions, notes in zip(scenes.captions, scenes.notes, strict=True) for line in (*captions, *notes)
+    ]
     ids = np.array([encoding.ids for encoding in coder.encode_batch(lines)], np.int16)
     return torch.from_numpy(ids.reshape(len(scenes), -1, ids.shape[1]))
 
@@ -64,12 +68,18 @@ def normal_mel(mels: Tensor, mel: LogMel, device: str) -> Tensor:
 
 def silence(mel: LogMel, device: str) -> Tensor:
     """One frame (40,) of the normalised spectrogram of zeros."""
-    return mel(torch.zeros(1, 512, device=device))[0, :, 0]
+    quiet: Tensor = mel(torch.zeros(1, 512, device=device))
+    return quiet[0, :, 0]
 
 
 def load_senses(scenes: Scenes, tokenizer: Path, device: str) -> Senses:
     """Everything but the pixels, which stay memory-mapped in ``scenes``."""
     mel = LogMel(mean=0.0, deviation=1.0).to(device)
     truth = np.stack([scenes.attributes[name] for name in ATTRIBUTES], axis=1)
-    return Senses(scenes, tokenise(scenes, tokenizer), log_mels(scenes.sound, mel, device), torch.from_numpy(truth),
-                  torch.from_numpy(scenes.facts.copy()).long())
+    return Senses(
+        scenes,
+        tokenise(scenes, tokenizer),
+        log_mels(scenes.sound, mel, device),
+        torch.from_numpy(truth),
+        torch.from_numpy(scenes.facts.copy()).long(),
+    )

@@ -1,4 +1,6 @@
-"""Tokens of the frozen encoders, computed once, and batches of them as a stream would deliver them: late, stale, missing."""
+"""Tokens of the frozen encoders, computed once, and batches of them as a stream would deliver them: late, stale,
+missing.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,9 @@ _BLOCKED = tuple(ATTRIBUTES).index("blocked_exit")
 
 @dataclass(frozen=True)
 class Batch:
-    """What a fusion head is given, and the truth: tokens by modality, presence (B, 4), age (B, 4), truth (B, K), rows (B,)."""
+    """What a fusion head is given, and the truth: tokens by modality, presence (B, 4), age (B, 4), truth (B, K),
+    rows (B,).
+    """
 
     tokens: tuple[Tensor, ...]
     presence: Tensor
@@ -38,9 +42,11 @@ class Batch:
 
 @dataclass(frozen=True)
 class TokenBank:
-    """Frozen tokens of a split: for each modality (N, variants, tokens, 128) fp16, variant 0 undamaged (text: one per line).
+    """Frozen tokens of a split: for each modality (N, variants, tokens, 128) fp16, variant 0 undamaged (text: one
+    per line).
 
-    ``meaning`` (N, 128) is the unit mean of the embeddings of picture and caption: what a fused embedding should come near.
+    ``meaning`` (N, 128) is the unit mean of the embeddings of picture and caption: what a fused embedding should
+    come near.
     """
 
     tokens: tuple[Tensor, ...]
@@ -55,7 +61,9 @@ class TokenBank:
         return tuple(bank[r, v].to(device).float() for bank, r, v in zip(self.tokens, rows, variants, strict=True))
 
     def batch(self, rng: np.random.Generator, size: int, device: str) -> Batch:
-        """A random training batch: any subset present, ages from 0 to 3 s (text: 40 s), stale packets from other scenes."""
+        """A random training batch: any subset present, ages from 0 to 3 s (text: 40 s), stale packets from other
+        scenes.
+        """
         half = len(self) // 2
         rows = rng.integers(0, half, size) * 2 + (rng.random(size) < 0.3)
         members = np.where(rng.random(size) < 0.3, len(SUBSETS) - 1, rng.integers(0, len(SUBSETS), size))
@@ -68,10 +76,17 @@ class TokenBank:
         notes = rng.integers(CAPTIONS, self.tokens[1].shape[1], size)
         captions = rng.integers(0, CAPTIONS, size)
         variants[1] = np.where(blocked | (rng.random(size) < 0.65), notes, captions)
-        tokens = self.gather([torch.from_numpy(sources[:, m]) for m in range(4)], [torch.from_numpy(v) for v in variants], device)
+        tokens = self.gather(
+            [torch.from_numpy(sources[:, m]) for m in range(4)], [torch.from_numpy(v) for v in variants], device
+        )
         index = torch.from_numpy(rows)
-        return Batch(tokens, torch.from_numpy(presence).to(device), torch.from_numpy(age.astype(np.float32)).to(device),
-                     self.truth[index].to(device), index)
+        return Batch(
+            tokens,
+            torch.from_numpy(presence).to(device),
+            torch.from_numpy(age.astype(np.float32)).to(device),
+            self.truth[index].to(device),
+            index,
+        )
 
 
 _PRESENCE = np.array([[float(m in members) for m in range(4)] for members in SUBSETS], np.float32)
@@ -124,7 +139,9 @@ def encode_split(ctx: Context, nets: nn.ModuleDict, split: str) -> TokenBank:
     return TokenBank((images, texts, sounds, echoes), meaning, senses.truth)
 
 
-def _variants(ctx: Context, encode: Callable[[slice, bool], tuple[Tensor, Tensor]], count: int) -> tuple[Tensor, Tensor]:
+def _variants(
+    ctx: Context, encode: Callable[[slice, bool], tuple[Tensor, Tensor]], count: int
+) -> tuple[Tensor, Tensor]:
     """Undamaged and damaged tokens (N, 2, tokens, 128), and the embeddings (N, 128) of the undamaged samples."""
     kept: list[list[Tensor]] = [[], []]
     embeddings = []

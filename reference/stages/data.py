@@ -12,7 +12,9 @@ def run(ctx: Context) -> None:
         first, count = SPLITS[split]
         count = ctx.pick(count, quick=quick)
         with ctx.progress(f"rendering {split}", count) as advance:
-            scenes = render(ctx.folder / split, first, count, processes=1 if ctx.quick else ctx.threads, advance=advance)
+            scenes = render(
+                ctx.folder / split, first, count, processes=1 if ctx.quick else ctx.threads, advance=advance
+            )
         ctx.result(**{split: len(scenes)})
 
 

@@ -1,7 +1,7 @@
 """Stage ``encoders``: the four encoders together, by contrast between every two senses and by what each can tell.
 
-InfoNCE (van den Oord et al. 2018; CLIP, Radford et al. 2021) counts every scene of the batch in which all that the query says
-holds as a positive, so that two scenes that sound the same do not push each other away.
+InfoNCE (van den Oord et al. 2018; CLIP, Radford et al. 2021) counts every scene of the batch in which all that the
+query says holds as a positive, so that two scenes that sound the same do not push each other away.
 """
 
 from __future__ import annotations
@@ -48,15 +48,17 @@ class Probes(nn.Module):
 
 def attribute_losses(answers: dict[str, Tensor], truth: Tensor) -> Tensor:
     """Sum of the cross-entropies of all answers; ``truth`` (B, K)."""
-    losses = [functional.cross_entropy(logits.float(), truth[:, _NAMES.index(name)]) for name, logits in answers.items()]
+    losses = [
+        functional.cross_entropy(logits.float(), truth[:, _NAMES.index(name)]) for name, logits in answers.items()
+    ]
     return torch.stack(losses).sum()
 
 
 def contrast(a: Tensor, b: Tensor, scale: Tensor, holds: Tensor, seen_a: Tensor, seen_b: Tensor) -> Tensor:
     """InfoNCE of queries ``a`` (B, D) against ``b`` (B, D) with many positives.
 
-    ``holds`` (B, B): whether what query i says holds in scene j; ``seen_*`` (B,): whether a sample says anything. Half of the
-    loss asks that *some* positive comes first, half that all of them come near.
+    ``holds`` (B, B): whether what query i says holds in scene j; ``seen_*`` (B,): whether a sample says anything.
+    Half of the loss asks that *some* positive comes first, half that all of them come near.
     """
     positive = holds * seen_b[None]
     logs = functional.log_softmax(scale * (a @ b.T), dim=1)
@@ -72,15 +74,17 @@ def run(ctx: Context) -> None:
     train = load_senses(ctx.data(), tokenizer, ctx.device)
     modules = _numbers(train.mels, ctx)
     nets = nn.ModuleDict({name: build_module(name, modules[name]) for name in MODALITIES}).to(ctx.device)
-    nets["image"].to(memory_format=torch.channels_last)
+    cast(Any, nets["image"]).to(memory_format=torch.channels_last)
     probes = nn.ModuleDict({name: Probes(TOLD[name], 256) for name in MODALITIES}).to(ctx.device)
     scale = nn.ParameterDict({"log": nn.Parameter(torch.tensor(2.5, device=ctx.device))})
     parts = nn.ModuleList([nets, probes, scale])
     decayed = [each for each in parts.parameters() if each.ndim >= 2]
     plain = [each for each in parts.parameters() if each.ndim < 2]
-    adam = torch.optim.AdamW([{"params": decayed, "weight_decay": _DECAY}, {"params": plain, "weight_decay": 0.0}], betas=(0.9, 0.98))
+    adam = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": _DECAY}, {"params": plain, "weight_decay": 0.0}], betas=(0.9, 0.98)
+    )
     state = ctx.resume({"all": parts}, {"adam": adam})
-    total, size = ctx.pick(1800, quick=3), ctx.pick(_BATCH, quick=16)
+    total, size = ctx.pick(1000, quick=3), ctx.pick(_BATCH, quick=16)
     parts.train()
     for step in ctx.steps(state, total, "contrast"):
         set_rate(adam, _PEAK * rate(step, total))
@@ -107,14 +111,25 @@ def _numbers(mels: Tensor, ctx: Context) -> dict[str, dict[str, Any]]:
     return {
         "image": {"kind": "image_cnn", "channels": [24, 40, 80, 112]},
         "text": {"kind": "text_transformer", "vocabulary": words["vocabulary"], "length": words["length"]},
-        "audio": {"kind": "audio_cnn", "channels": [80, 96, 112], "mean": round(float(some.mean()), 2),
-                  "deviation": round(float(some.std()), 2)},
+        "audio": {
+            "kind": "audio_cnn",
+            "channels": [80, 96, 112],
+            "mean": round(float(some.mean()), 2),
+            "deviation": round(float(some.std()), 2),
+        },
         "radar": {"kind": "radar_cnn", "channels": [80, 96, 96]},
     }
 
 
-def _losses(train: Senses, rows: np.ndarray[Any, Any], nets: nn.ModuleDict, probes: nn.ModuleDict, scale: Tensor, ctx: Context,
-            step: int) -> dict[str, Tensor]:
+def _losses(
+    train: Senses,
+    rows: np.ndarray[Any, Any],
+    nets: nn.ModuleDict,
+    probes: nn.ModuleDict,
+    scale: Tensor,
+    ctx: Context,
+    step: int,
+) -> dict[str, Tensor]:
     device, pick = ctx.device, torch.from_numpy(rows)
     pixels, seen_image = damage_pixels(to_pixels(train.scenes.images[rows], device))
     which = ctx.rng("words", step).choice(train.ids.shape[1], len(rows), p=_word_shares(train.ids.shape[1]))
@@ -124,8 +139,12 @@ def _losses(train: Senses, rows: np.ndarray[Any, Any], nets: nn.ModuleDict, prob
     audio = cast(Any, nets["audio"])
     mel, seen_audio = damage_mel(normal_mel(train.mels[pick], audio.mel, device), silence(audio.mel, device))
     series, seen_radar = damage_radar(torch.from_numpy(train.scenes.radar[rows].astype(np.float32)).to(device))
-    found = {"image": nets["image"](pixels), "text": nets["text"](ids, (ids != 0).long()), "audio": audio.from_mel(mel),
-             "radar": nets["radar"](series)}
+    found = {
+        "image": nets["image"](pixels),
+        "text": nets["text"](ids, (ids != 0).long()),
+        "audio": audio.from_mel(mel),
+        "radar": nets["radar"](series),
+    }
     truth, facts = train.truth[pick].to(device), train.facts[pick].to(device)
     told = [attribute_losses(probes[name](features_of(*found[name])), truth) for name in MODALITIES]
     seen = dict(zip(MODALITIES, (seen_image, seen_text, seen_audio, seen_radar), strict=True))
@@ -162,8 +181,12 @@ def measure(senses: Senses, nets: nn.ModuleDict, probes: nn.ModuleDict, device: 
     mel = normal_mel(senses.mels, audio.mel, device)
     ids = senses.ids[:, 0].long().to(device)
     radar = torch.from_numpy(senses.scenes.radar.astype(np.float32)).to(device)
-    found = {"image": nets["image"](to_pixels(senses.scenes.images[:], device)), "text": nets["text"](ids, (ids != 0).long()),
-             "audio": audio.from_mel(mel), "radar": nets["radar"](radar)}
+    found = {
+        "image": nets["image"](to_pixels(senses.scenes.images[:], device)),
+        "text": nets["text"](ids, (ids != 0).long()),
+        "audio": audio.from_mel(mel),
+        "radar": nets["radar"](radar),
+    }
     numbers = {}
     for name in MODALITIES:
         for attribute, logits in probes[name](features_of(*found[name])).items():

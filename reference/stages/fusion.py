@@ -1,7 +1,7 @@
 """Stage ``fusion``: the default fusion head and the task heads, on frozen tokens, with every set of senses.
 
-What is trained beside the tasks keeps the state rich enough to draw a picture from it: side, colour, path … are read from it
-too. Afterwards the states of the training scenes are saved for the decoder's stages (``states.npy``).
+What is trained beside the tasks keeps the state rich enough to draw a picture from it: side, colour, path … are read
+from it too. Afterwards the states of the training scenes are saved for the decoder's stages (``states.npy``).
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from torch.nn import functional
 
 from ...export.checkpoints import build_module
 from ..context import Context, Stage
-from ..dataset import ATTRIBUTES, CAPTIONS, HAZARDS, MODALITIES, OBJECTS, WEATHERS
+from ..dataset import ATTRIBUTES, CAPTIONS, MODALITIES
 from ..metrics import SUBSETS, subset_name
+from ..scene import HAZARDS, OBJECTS, WEATHERS
 from ._steps import cheap, rate, set_rate
 from ._tokens import Batch, TokenBank, encode_split, load_encoders
 from .encoders import Probes, attribute_losses
@@ -25,7 +26,7 @@ from .encoders import Probes, attribute_losses
 __all__ = ["DEFAULT", "STATE_SETS", "accuracies", "task_losses"]
 
 DEFAULT = "adaptive"
-_ASIDE = ("side", "colour", "path", "traffic_light", "source", "siren", "horn", "beep", "rain", "target", "closing", "blocked_exit")
+_ASIDE = tuple(name for name in ATTRIBUTES if name not in ("hazard", "weather", "object"))
 _NAMES = tuple(ATTRIBUTES)
 _PEAK, _BATCH = 1.5e-3, 256
 STATE_SETS: dict[tuple[str, ...], float] = {
@@ -44,7 +45,9 @@ def task_losses(state: Tensor, heads: nn.Module, batch: Batch, meaning: Tensor) 
     """Cross-entropy of hazard, weather and object, and 1 - cosine of the embedding to ``meaning`` (B, 128)."""
     embedding, hazard, weather, kind = heads(state)
     answers = {"hazard": hazard, "weather": weather, "object": kind}
-    losses = {name: functional.cross_entropy(x.float(), batch.truth[:, _NAMES.index(name)]) for name, x in answers.items()}
+    losses = {
+        name: functional.cross_entropy(x.float(), batch.truth[:, _NAMES.index(name)]) for name, x in answers.items()
+    }
     return {**losses, "embedding": 1.0 - (embedding.float() * meaning).sum(dim=1).mean()}
 
 
@@ -59,12 +62,12 @@ def run(ctx: Context) -> None:
     parts = nn.ModuleList([head, heads, probes])
     adam = torch.optim.AdamW(parts.parameters(), weight_decay=0.02, betas=(0.9, 0.98))
     state = ctx.resume({"all": parts}, {"adam": adam})
-    total = ctx.pick(3500, quick=3)
+    total = ctx.pick(2200, quick=3)
     for step in ctx.steps(state, total, DEFAULT):
         set_rate(adam, _PEAK * rate(step, total))
         batch = bank.batch(ctx.rng("batch", step), ctx.pick(_BATCH, quick=16), ctx.device)
         with cheap(ctx):
-            fused, weights = head(*batch.tokens, batch.presence, batch.age)
+            fused, _ = head(*batch.tokens, batch.presence, batch.age)
             losses = task_losses(fused, heads, batch, bank.meaning[batch.rows].to(ctx.device))
             aside = attribute_losses(probes(fused), batch.truth)
         loss = losses["hazard"] + 0.5 * (losses["weather"] + losses["object"]) + losses["embedding"] + 0.15 * aside
@@ -83,7 +86,7 @@ def run(ctx: Context) -> None:
 
 @torch.no_grad()
 def accuracies(bank: TokenBank, head: nn.Module, heads: nn.Module, device: str) -> dict[str, float]:
-    """Hazard accuracy of every subset on undamaged, fresh packets of the balanced (even) rows; weather and object of all four."""
+    """Hazard accuracy of every subset, weather and object from all four: undamaged packets of the balanced rows."""
     rows = torch.arange(0, len(bank), 2)
     first = torch.zeros_like(rows)
     tokens = bank.gather([rows] * 4, [first, first + CAPTIONS, first, first], device)
@@ -128,27 +131,66 @@ def save_states(ctx: Context, bank: TokenBank, head: nn.Module, per_scene: int =
 def _description() -> dict[str, Any]:
     """The pieces of config.json that describe the senses, the fusion and the answers."""
     senses: dict[str, dict[str, Any]] = {
-        "image": {"kind": "image", "rate_hz": 30.0, "max_age_s": 3.0, "tokens": [16, 128], "height": 64, "width": 64,
-                  "resize": "shortest-edge", "filter": "area", "crop": "centre", "scale": 1.0 / 255.0, "mean": [0.5] * 3,
-                  "std": [0.5] * 3},
-        "text": {"kind": "text", "rate_hz": 0.1, "max_age_s": None, "tokens": [8, 128], "tokenizer": "tokenizer.json",
-                 "length": 32, "pad_id": 0},
-        "audio": {"kind": "audio", "rate_hz": 10.0, "max_age_s": 3.0, "tokens": [8, 128], "sample_rate": 16000,
-                  "samples": 16000},
-        "radar": {"kind": "series", "rate_hz": 20.0, "max_age_s": 3.0, "tokens": [8, 128], "frames": 32, "channels": 32,
-                  "sample_rate": 20.0, "mean": 0.0, "std": 1.0},
+        "image": {
+            "kind": "image",
+            "rate_hz": 30.0,
+            "max_age_s": 3.0,
+            "tokens": [16, 128],
+            "height": 64,
+            "width": 64,
+            "resize": "shortest-edge",
+            "filter": "area",
+            "crop": "centre",
+            "scale": 1.0 / 255.0,
+            "mean": [0.5] * 3,
+            "std": [0.5] * 3,
+        },
+        "text": {
+            "kind": "text",
+            "rate_hz": 0.1,
+            "max_age_s": None,
+            "tokens": [8, 128],
+            "tokenizer": "tokenizer.json",
+            "length": 32,
+            "pad_id": 0,
+        },
+        "audio": {
+            "kind": "audio",
+            "rate_hz": 10.0,
+            "max_age_s": 3.0,
+            "tokens": [8, 128],
+            "sample_rate": 16000,
+            "samples": 16000,
+        },
+        "radar": {
+            "kind": "series",
+            "rate_hz": 20.0,
+            "max_age_s": 3.0,
+            "tokens": [8, 128],
+            "frames": 32,
+            "channels": 32,
+            "sample_rate": 20.0,
+            "mean": 0.0,
+            "std": 1.0,
+        },
     }
     labels = {"hazard": HAZARDS, "weather": WEATHERS, "object": OBJECTS}
     return {
-        "model": {"name": "reference-street", "version": "1", "licence": "Apache-2.0",
-                  "description": "A street seen, heard, told and sensed by radar: hazard, weather, main object, and a picture "
-                                 "from any of the other senses. Trained on drawn scenes; not for real traffic."},
+        "model": {
+            "name": "reference-street",
+            "version": "1",
+            "licence": "Apache-2.0",
+            "description": "A street seen, heard, told and sensed by radar: hazard, weather, main object, and a "
+            "picture from any of the other senses. Trained on drawn scenes; not for real traffic.",
+        },
         "order": list(MODALITIES),
         "state": 256,
         "modalities": {name: {**fields, "part": name} for name, fields in senses.items()},
         "fusion": {"default": DEFAULT, "kinds": {DEFAULT: f"fuse.{DEFAULT}"}},
-        "heads": {"embedding": {"kind": "embedding"},
-                  **{name: {"kind": "classes", "labels": list(words)} for name, words in labels.items()}},
+        "heads": {
+            "embedding": {"kind": "embedding"},
+            **{name: {"kind": "classes", "labels": list(words)} for name, words in labels.items()},
+        },
     }
 
 

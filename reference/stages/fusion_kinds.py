@@ -1,6 +1,7 @@
 """Stage ``fusion_kinds``: the other five fusion kinds, taught to reach the same states as the default one.
 
-The heads stay as they are: each kind is trained through them on the same tasks, and its state is pulled to the default's.
+The heads stay as they are: each kind is trained through them on the same tasks, and its state is pulled to the
+default's.
 """
 
 from __future__ import annotations
@@ -29,10 +30,12 @@ def run(ctx: Context) -> None:
     heads.load_state_dict(ctx.weights("heads"))
     for frozen in (teacher, heads):
         frozen.to(ctx.device).eval().requires_grad_(False)
-    kinds = nn.ModuleDict({name: build_module("fusion", {"kind": name}) for name in FUSIONS if name != DEFAULT}).to(ctx.device)
+    kinds = nn.ModuleDict({name: build_module("fusion", {"kind": name}) for name in FUSIONS if name != DEFAULT}).to(
+        ctx.device
+    )
     adam = torch.optim.AdamW(kinds.parameters(), weight_decay=0.02, betas=(0.9, 0.98))
     state = ctx.resume({"kinds": kinds}, {"adam": adam})
-    total = ctx.pick(1800, quick=3)
+    total = ctx.pick(1500, quick=3)
     for step in ctx.steps(state, total, "kinds"):
         set_rate(adam, _PEAK * rate(step, total))
         batch = bank.batch(ctx.rng("batch", step), ctx.pick(_BATCH, quick=16), ctx.device)
@@ -53,10 +56,16 @@ def run(ctx: Context) -> None:
     kinds.eval()
     held_out = encode_split(ctx, encoders, "validation")
     for name, kind in kinds.items():
-        ctx.result(**{f"{name}: {members}": value for members, value in accuracies(held_out, kind, heads, ctx.device).items()})
+        ctx.result(
+            **{f"{name}: {members}": value for members, value in accuracies(held_out, kind, heads, ctx.device).items()}
+        )
         ctx.publish(f"fuse.{name}", kind)
-    ctx.configure({"modules": {f"fuse.{name}": {"kind": name} for name in kinds},
-                   "fusion": {"kinds": {name: f"fuse.{name}" for name in kinds}}})
+    ctx.configure(
+        {
+            "modules": {f"fuse.{name}": {"kind": name} for name in kinds},
+            "fusion": {"kinds": {name: f"fuse.{name}" for name in kinds}},
+        }
+    )
 
 
 STAGE = Stage("fusion_kinds", needs=("fusion",), run=run)

@@ -19,8 +19,8 @@ class AdaptiveFusion(FusionHead):
     """Softmax weights of (content score of the packet − decay rate of its modality · age).
 
     The decay rates are positive and learned, one per modality, and the score sees the packet's own tokens only: so the
-    weight of a packet always falls as it ages, as exp(−rate · age) before normalisation. The same term lowers its tokens in
-    the cross-attention. A packet that says nothing (a dark frame, chatter) gets a low score.
+    weight of a packet always falls as it ages, as exp(−rate · age) before normalisation. The same term lowers its
+    tokens in the cross-attention. A packet that says nothing (a dark frame, chatter) gets a low score.
     """
 
     def __init__(self, width: int = 96, heads: int = 4, hidden: int = 192) -> None:

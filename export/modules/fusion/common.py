@@ -25,8 +25,8 @@ def spread(per_modality: Tensor) -> Tensor:
 class Intake(nn.Module):
     """Tokens of four modalities → (B, N, W) each, with the absent ones replaced by a learned token.
 
-    Each gets the vector of its modality and, with ``aged``, a vector from its age: four exponentials of the age, with time
-    constants of 0.25, 1, 4 and 30 s, through a linear map of its own.
+    Each gets the vector of its modality and, with ``aged``, a vector from its age: four exponentials of the age,
+    with time constants of 0.25, 1, 4 and 30 s, through a linear map of its own.
     """
 
     def __init__(self, width: int, aged: bool = True) -> None:
@@ -52,9 +52,10 @@ class Intake(nn.Module):
 class FusionHead(nn.Module):
     """Base of the six kinds.
 
-    Takes ``image`` (B, 16, 128), ``text``, ``audio`` and ``radar`` (B, 8, 128), ``presence`` (B, 4) of 0 and 1 and ``age``
-    (B, 4) in seconds. Returns ``state`` (B, 256), normalised, in a space shared by all kinds, and ``weights`` (B, 4): zero
-    where absent, sum 1. The tokens of an absent modality may be anything finite; they are multiplied by zero.
+    Takes ``image`` (B, 16, 128), ``text``, ``audio`` and ``radar`` (B, 8, 128), ``presence`` (B, 4) of 0 and 1 and
+    ``age`` (B, 4) in seconds. Returns ``state`` (B, 256), normalised, in a space shared by all kinds, and
+    ``weights`` (B, 4): zero where absent, sum 1. The tokens of an absent modality may be anything finite; they are
+    multiplied by zero.
     """
 
     def __init__(self) -> None:
@@ -65,7 +66,8 @@ class FusionHead(nn.Module):
         """Unnormalised state and weights; what a kind implements."""
         raise NotImplementedError
 
-    def forward(self, image: Tensor, text: Tensor, audio: Tensor, radar: Tensor, presence: Tensor,
-                age: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(
+        self, image: Tensor, text: Tensor, audio: Tensor, radar: Tensor, presence: Tensor, age: Tensor
+    ) -> tuple[Tensor, Tensor]:
         state, weights = self.fuse((image, text, audio, radar), presence, age)
         return self.state_norm(state), weights

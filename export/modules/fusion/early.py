@@ -23,7 +23,7 @@ class TokenPool(nn.Module):
 
     def forward(self, x: Tensor, presence: Tensor) -> tuple[Tensor, Tensor]:
         share = masked_softmax(self.score(x).transpose(1, 2), spread(presence)[:, None])
-        per_modality = torch.stack([part.sum(dim=-1) for part in share.split(list(COUNTS), dim=-1)], dim=-1)
+        per_modality = torch.stack([part.sum(dim=-1) for part in torch.split(share, list(COUNTS), dim=-1)], dim=-1)
         return (share @ x).flatten(1), per_modality.mean(dim=1)
 
 

@@ -14,7 +14,8 @@ __all__ = ["GatedFusion"]
 class GatedFusion(FusionHead):
     """Each group of channels decides for itself which modality it listens to, having seen all of them.
 
-    The gates of one group are divided by their sum over the present modalities; ``weights`` are their mean over the groups.
+    The gates of one group are divided by their sum over the present modalities; ``weights`` are their mean over the
+    groups.
     """
 
     def __init__(self, width: int = 96, groups: int = 32, hidden: int = 64) -> None:
@@ -28,7 +29,7 @@ class GatedFusion(FusionHead):
     def fuse(self, tokens: tuple[Tensor, ...], presence: Tensor, age: Tensor) -> tuple[Tensor, Tensor]:
         taken = self.intake(tokens, presence, age)
         x = self.norm(torch.stack([sense.mean(dim=1) for sense in taken], dim=1))
-        gates = torch.sigmoid(self.gate(x.flatten(1))).unflatten(1, (4, self.groups)) * presence[:, :, None]
+        gates = torch.sigmoid(self.gate(x.flatten(1))).reshape(-1, 4, self.groups) * presence[:, :, None]
         gates = gates / (gates.sum(dim=1, keepdim=True) + 1.0e-6)
-        values = torch.tanh((x[:, :, None] @ self.value)[:, :, 0]).unflatten(2, (self.groups, STATE // self.groups))
+        values = torch.tanh((x[:, :, None] @ self.value)[:, :, 0]).reshape(-1, 4, self.groups, STATE // self.groups)
         return (gates[..., None] * values).sum(dim=1).flatten(1), gates.mean(dim=2)

@@ -12,7 +12,9 @@ __all__ = ["LateFusion", "OwnStates"]
 
 
 class OwnStates(nn.Module):
-    """Mean tokens (B, 4, W) → a state of each modality alone (B, 4, 256) and its weight (B, 4), by its own confidence."""
+    """Mean tokens (B, 4, W) → a state of each modality alone (B, 4, 256) and its weight (B, 4), by its own
+    confidence.
+    """
 
     def __init__(self, width: int, hidden: int) -> None:
         super().__init__()

@@ -45,7 +45,9 @@ def test_contract_on_all_subsets(head: torch.nn.Module) -> None:
 def test_an_absent_modality_can_carry_anything(head: torch.nn.Module) -> None:
     presence, age = _presence(), torch.zeros(15, 4)
     tokens = _tokens(15)
-    junk = tuple(torch.where(presence[:, m, None, None] > 0, t, 50.0 * torch.randn_like(t)) for m, t in enumerate(tokens))
+    junk = tuple(
+        torch.where(presence[:, m, None, None] > 0, t, 50.0 * torch.randn_like(t)) for m, t in enumerate(tokens)
+    )
     other_age = torch.where(presence > 0, age, torch.full_like(age, 7.0))
     with torch.no_grad():
         first, second = head(*tokens, presence, age), head(*junk, presence, other_age)
