@@ -5,9 +5,9 @@ from __future__ import annotations
 
 def main() -> None:
     """Run the command line; errors of chiasm are one line and exit code 2."""
-    from .cli import run
+    from . import cli
 
-    run()
+    cli.main()
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import typer
 
 from ..runtime.errors import ChiasmError
 
-__all__ = ["app", "commands", "run"]
+__all__ = ["app", "commands", "main"]
 
 _ORDER = ("demo", "run", "generate", "inspect", "doctor", "bench", "export", "verify")
 _OPEN = {"allow_extra_args": True, "ignore_unknown_options": True}
@@ -39,7 +39,7 @@ def _show_version(value: bool) -> None:
         raise typer.Exit
 
 
-def _main(
+def _callback(
     ctx: typer.Context,
     version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and leave.")
@@ -57,7 +57,7 @@ def app() -> typer.Typer:
     """The typer application over every command in this folder."""
     made = typer.Typer(
         name="chiasm", invoke_without_command=True, add_completion=False, pretty_exceptions_enable=False,
-        rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]}, callback=_main,
+        rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]}, callback=_callback,
     )  # fmt: skip
     for name in commands():
         module = importlib.import_module(f".{name}", __name__)
@@ -71,7 +71,7 @@ def _first_sentence(function: Callable[..., None]) -> str:
     return " ".join((function.__doc__ or "").split()).split(". ")[0].split(":")[0].rstrip(".") + "."
 
 
-def run(words: Sequence[str] | None = None) -> None:
+def main(words: Sequence[str] | None = None) -> None:
     """Run one command line (default: the process's own) and exit: 0 done, 1 checked and not well, 2 an error."""
     try:
         code = app()(args=None if words is None else list(words), prog_name="chiasm", standalone_mode=False)

@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import importlib
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+
+def test_a_healthy_installation(chiasm: Callable, tiny: Path) -> None:
+    outcome = chiasm("doctor", tiny)
+    assert (outcome.code, outcome.err) == (0, "")
+    assert "Ready." in outcome.out
+
+
+def test_for_a_program(chiasm: Callable, tiny: Path) -> None:
+    report = json.loads(chiasm("doctor", tiny, "--json").out)
+    assert report["ok"] is True
+    assert report["machine"]["cores"] >= 1
+    states = {check["name"]: check["state"] for check in report["checks"]}
+    assert states["part denoiser"] == states["backend null"] == states["numpy"] == "ok"
+
+
+def test_a_damaged_part_is_found(chiasm: Callable, tiny: Path, tmp_path: Path) -> None:
+    bundle = tmp_path / "damaged"
+    shutil.copytree(tiny, bundle)
+    part = bundle / "parts" / "image.fp32.onnx"
+    data = bytearray(part.read_bytes())
+    data[len(data) // 2] ^= 1
+    part.write_bytes(bytes(data))
+    outcome = chiasm("doctor", bundle, "--json")
+    assert outcome.code == 1
+    broken = [check for check in json.loads(outcome.out)["checks"] if check["state"] == "broken"]
+    assert [check["name"] for check in broken] == ["bundle parts"]
+    assert "image.fp32.onnx is damaged" in broken[0]["found"]
+
+
+def test_no_bundle_is_found(chiasm: Callable, tmp_path: Path) -> None:
+    report = json.loads(chiasm("doctor", tmp_path / "nothing", "--json").out)
+    assert report["ok"] is False
+    assert report["checks"][-1]["name"] == "bundle"
+
+
+def test_what_is_missing_comes_with_its_mending(chiasm: Callable, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = importlib.import_module
+
+    def without(name: str, package: str | None = None) -> object:
+        if name == "av":
+            raise ModuleNotFoundError("No module named 'av'", name="av")
+        if name == "cv2":
+            raise ImportError("libGL.so.1: cannot open shared object file")
+        return real(name, package)
+
+    monkeypatch.setattr(importlib, "import_module", without)
+    report = json.loads(chiasm("doctor", tiny, "--json").out)
+    checks = {check["name"]: check for check in report["checks"]}
+    assert report["ok"] is True
+    assert checks["av"]["state"] == checks["cv2"]["state"] == "absent"
+    assert checks["av"]["fix"] == "pip install 'chiasm[camera]'"
+    assert "libgl1" in checks["cv2"]["fix"]
+
+
+def test_without_a_backend_nothing_works(chiasm: Callable, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from chiasm.runtime.backends import ort
+
+    monkeypatch.setattr(ort, "why_not", lambda: "onnxruntime is not installed")
+    outcome = chiasm("doctor", tiny)
+    assert outcome.code == 1
+    assert "pip install 'chiasm[cpu]'" in " ".join(outcome.out.split())
