@@ -127,7 +127,8 @@ def _fuse(kind: str, order: tuple[str, ...], precision: str) -> tuple[_SPEC, byt
     inputs += [_spec("presence", 1, len(order)), _spec("age", 1, len(order))]
     outputs = [_spec("state", 1, STATE), _spec("weights", 1, len(order))]
     g = _Graph(f"fuse.{kind}", inputs, outputs, precision)
-    fresh = g.op("Mul", "presence", g.op("Exp", g.op("Neg", "age")))
+    freshness = g.op("Max", g.op("Exp", g.op("Neg", "age")), g.const([1e-6], "float32"))
+    fresh = g.op("Mul", "presence", freshness)
     g.op("Div", fresh, g.op("ReduceSum", fresh, g.const([1]), keepdims=1), out="weights")
     pooled = [g.op("ReduceMean", name, axes=[1], keepdims=1) for name in order]
     stacked = g.op("Concat", *pooled, axis=1) if len(pooled) > 1 else pooled[0]
