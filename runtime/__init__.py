@@ -27,6 +27,7 @@ from .errors import (
 )
 from .manifest import Manifest
 from .pipeline import Pipeline, load
+from .sinks import open_sink
 from .sources import Outage, Source, open_source
 from .stream import Stream
 from .values import Encoded, Generation, Packet, Result, Snapshot, TensorSpec
@@ -63,6 +64,7 @@ __all__ = [
     "backends",
     "load",
     "open_bundle",
+    "open_sink",
     "open_source",
     "resolve_bundle",
 ]
