@@ -1,8 +1,9 @@
-"""Named sets of raw captures → feeds of every part, through the runtime's own preprocessing and the parts' own FP32 graphs.
+"""Named sets of raw captures → feeds of every part, through the runtime's own preprocessing and the parts' own FP32
+graphs.
 
 Encoders are fed with what the runtime would make of each capture. Every later part is fed with what the parts before it
-make of those: fusion with tokens in all sets of present modalities, heads with states, the denoiser with the latents of real
-sampling, the decoder with the latents that come out of it.
+make of those: fusion with tokens in all sets of present modalities, heads with states, the denoiser with the latents
+of real sampling, the decoder with the latents that come out of it.
 """
 
 from __future__ import annotations
@@ -55,10 +56,12 @@ def prepare(manifest: Manifest, read: Callable[[str], bytes], packets: Sequence[
 
 
 def fuse_feeds(manifest: Manifest, tokens: Tokens, present: Sequence[str], ages: Mapping[str, float]) -> Feeds:
-    """Inputs of a fusion part as the runtime would feed them: zeros for absent tokens, presence 0 or 1, ages in seconds."""
+    """Inputs of a fusion part as the runtime feeds them: zeros for absent tokens, presence 0 or 1, ages in seconds."""
     shapes = {each.name: each.tokens for each in manifest.modalities}
     order = manifest.fusion.order
-    feeds: Feeds = {name: tokens[name] if name in present else np.zeros((1, *shapes[name]), np.float32) for name in order}
+    feeds: Feeds = {
+        name: tokens[name] if name in present else np.zeros((1, *shapes[name]), np.float32) for name in order
+    }
     feeds["presence"] = np.array([[float(name in present) for name in order]], np.float32)
     feeds["age"] = np.array([[ages.get(name, 0.0) if name in present else 0.0 for name in order]], np.float32)
     return feeds
@@ -114,7 +117,7 @@ def _fusion(
 def _decoder(
     decoder: Decoder, denoiser: Runner, states: Sequence[Array], count: int, random: np.random.Generator
 ) -> dict[str, list[Feeds]]:
-    """Sample as the runtime does, with every number of steps in turn; keep what the denoiser and the decoders were fed."""
+    """Sample as the runtime does, with every number of steps in turn; keep what denoiser and decoders were fed."""
     plans = list(decoder.timesteps.values())
     seen: list[Feeds] = []
     ends: list[Feeds] = []
@@ -137,4 +140,4 @@ def _decoder(
         ends.append({"latents": latents})
     order = random.permutation(len(seen))[:count]
     feeds = {decoder.denoiser: [seen[index] for index in order]}
-    return feeds | {part: ends for part in decoder.pictures.values()}
+    return feeds | dict.fromkeys(decoder.pictures.values(), ends)

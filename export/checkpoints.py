@@ -119,7 +119,9 @@ def read_config(folder: Path) -> Config:
             fix="Train one with `python -m chiasm.reference.train`, or give the path of a trained one.",
         )
     if path.stat().st_size > _LIMIT:
-        raise CheckpointError(f"{path} is too large", found=f"{path.stat().st_size} bytes", expected=f"at most {_LIMIT}")
+        raise CheckpointError(
+            f"{path} is too large", found=f"{path.stat().st_size} bytes", expected=f"at most {_LIMIT}"
+        )
     raw = path.read_bytes()
     _check_version(path, raw)
     try:
@@ -154,7 +156,7 @@ def _to_config(document: _Document) -> Config:
             expected=", ".join(document.modalities),
         )
     modalities: list[Modality] = [
-        msgspec.convert({**document.modalities[name], "name": name}, Modality, strict=False)  # type: ignore[arg-type]
+        msgspec.convert({**document.modalities[name], "name": name}, Modality, strict=False)
         for name in document.order
     ]
     config = Config(
@@ -195,7 +197,8 @@ def _check_parts(config: Config) -> None:
             raise CheckpointError("config.json names a part that cannot be a file name", found=repr(part))
         if part not in config.modules:
             raise CheckpointError(
-                f"config.json: no module for the part {part!r}", expected=f"one of {', '.join(config.modules) or 'none'}"
+                f"config.json: no module for the part {part!r}",
+                expected=f"one of {', '.join(config.modules) or 'none'}",
             )
 
 
@@ -229,7 +232,9 @@ def _load_module(folder: Path, part: str, entry: Mapping[str, Any]) -> torch.nn.
     module = build_module(part, entry)
     tensors = _read_tensors(folder / f"{part}.safetensors", part)
     _check_tensors(part, module.state_dict(), tensors)
-    module.load_state_dict({name: value.float() if value.is_floating_point() else value for name, value in tensors.items()})
+    module.load_state_dict(
+        {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
+    )
     return module.float().eval()
 
 

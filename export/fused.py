@@ -1,16 +1,20 @@
 """Accuracy of the fused answers on labelled samples, for every set of present modalities.
 
 Each sample is encoded once; its tokens then go through fusion and heads for all sets, as the runtime would feed them.
+Sets are worked on by as many threads as there are cores: a session may be run by several at once.
 """
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import numpy as np
 
 from ..runtime.errors import ExportError
-from ..runtime.manifest import Manifest
+from ..runtime.manifest import Head, Manifest
 from .calibrate import Feeds, fuse_feeds, subsets
 from .sessions import Runner
 
@@ -28,12 +32,19 @@ def subset_name(present: Sequence[str]) -> str:
     return "+".join(present)
 
 
+def _workers() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(max_workers=min(8, os.cpu_count() or 1))
+
+
 def encode(manifest: Manifest, graphs: Graphs, samples: Prepared) -> list[Feeds]:
     """Tokens of every sample by modality."""
     runners = {each.name: Runner(graphs[each.part]) for each in manifest.modalities}
-    return [
-        {name: runners[name](feeds)["tokens"].copy() for name, feeds in sample.items()} for sample in samples
-    ]
+
+    def one(sample: Mapping[str, Feeds]) -> Feeds:
+        return {name: runners[name](feeds)["tokens"].copy() for name, feeds in sample.items()}
+
+    with _workers() as workers:
+        return list(workers.map(one, samples))
 
 
 def accuracy(
@@ -44,24 +55,40 @@ def accuracy(
     labels: Sequence[Mapping[str, str]],
     advance: Callable[[int], object] = lambda count: None,
 ) -> Accuracy:
-    """Share of samples whose best label is the right one. `graphs` by part; ages are zero. Advances by samples × sets."""
+    """Share of samples whose best label is right. `graphs` by part; ages are zero. Advances by samples × sets."""
     if not tokens:
         raise ExportError("No labelled samples to verify the fused answers on")
-    fusion = Runner(graphs[manifest.fusion.kinds[kind]])
     heads = {name: head for name, head in manifest.heads.items() if head.kind == "classes" and name in labels[0]}
-    runners = {part: Runner(graphs[part]) for part in {head.part for head in heads.values()}}
+    decide = _Decider(manifest, graphs, kind, heads)
     found: Accuracy = {}
-    for present in subsets(manifest.fusion.order):
-        right = dict.fromkeys(heads, 0)
+    with _workers() as workers:
+        sets = subsets(manifest.fusion.order)
+        for present, right in zip(sets, workers.map(partial(decide.count, tokens, labels), sets), strict=True):
+            found[subset_name(present)] = {name: count / len(tokens) for name, count in right.items()}
+            advance(len(tokens))
+    return found
+
+
+class _Decider:
+    """Fusion and heads of one kind."""
+
+    def __init__(self, manifest: Manifest, graphs: Graphs, kind: str, heads: Mapping[str, Head]) -> None:
+        self.manifest, self.heads = manifest, heads
+        self.fusion = Runner(graphs[manifest.fusion.kinds[kind]])
+        self.runners = {part: Runner(graphs[part]) for part in {head.part for head in heads.values()}}
+
+    def count(
+        self, tokens: Sequence[Feeds], labels: Sequence[Mapping[str, str]], present: Sequence[str]
+    ) -> dict[str, int]:
+        """How many samples each head gets right from that set of modalities; an answer with NaN is never right."""
+        right = dict.fromkeys(self.heads, 0)
         for sample, truth in zip(tokens, labels, strict=True):
-            state = {"state": fusion(fuse_feeds(manifest, sample, present, {}))["state"]}
-            answers = {part: runner(state) for part, runner in runners.items()}
-            for name, head in heads.items():
+            state = {"state": self.fusion(fuse_feeds(self.manifest, sample, present, {}))["state"]}
+            answers = {part: runner(state) for part, runner in self.runners.items()}
+            for name, head in self.heads.items():
                 logits = answers[head.part][head.output][0]
                 right[name] += int(np.isfinite(logits).all() and head.labels[int(logits.argmax())] == truth[name])
-        advance(len(tokens))
-        found[subset_name(present)] = {name: count / len(tokens) for name, count in right.items()}
-    return found
+        return right
 
 
 def largest_drop(reference: Accuracy, other: Accuracy) -> tuple[float, str, str]:

@@ -17,7 +17,10 @@ try:
 except ModuleNotFoundError as missing:  # pragma: no cover - exercised in a bare environment
     raise MissingExtraError("onnx", "export", "Exporting") from missing
 
-__all__ = ["Graph", "check", "parse", "serialise", "specs"]
+__all__ = ["FLOAT", "HALF", "Graph", "check", "make_node", "output_info", "parse", "serialise", "specs"]
+
+FLOAT: int = onnx.TensorProto.FLOAT
+HALF: int = onnx.TensorProto.FLOAT16
 
 _NUMPY = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.FLOAT16: "float16", onnx.TensorProto.INT64: "int64"}
 
@@ -142,6 +145,16 @@ def _leading(waiting: list[Any], placed: set[str]) -> list[Any]:
         run.append(node)
         known |= set(node.output)
     return run
+
+
+def make_node(operator: str, inputs: list[str], outputs: list[str], name: str, **attributes: Any) -> Any:
+    """A node whose names are all given."""
+    return helper.make_node(operator, inputs, outputs, name=name, **attributes)
+
+
+def output_info(name: str) -> Any:
+    """An FP32 graph output of any shape."""
+    return helper.make_tensor_value_info(name, FLOAT, None)
 
 
 def parse(graph: bytes) -> Any:

@@ -1,4 +1,4 @@
-"""What each part takes and gives: the names are fixed by the part's role, the shapes by the checkpoint's configuration."""
+"""What each part takes and gives: names are fixed by the part's role, shapes by the checkpoint's configuration."""
 
 from __future__ import annotations
 
@@ -46,7 +46,9 @@ def _fusion_inputs(config: Config) -> tuple[TensorSpec, ...]:
 def interfaces(config: Config) -> dict[str, Interface]:
     """The interface of every exported part, in the order of `config.parts()`."""
     state = _f32("state", 1, config.state)
-    found = {each.part: Interface("encoder", _encoder_inputs(each), ("tokens", "embedding")) for each in config.modalities}
+    found = {
+        each.part: Interface("encoder", _encoder_inputs(each), ("tokens", "embedding")) for each in config.modalities
+    }
     for part in config.fusion.kinds.values():
         found[part] = Interface("fusion", _fusion_inputs(config), ("state", "weights"))
     found["heads"] = Interface("heads", (state,), tuple(config.heads))

@@ -23,16 +23,18 @@ class Difference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     mean_cosine: float
 
 
-def compare(
-    reference: Sequence[Mapping[str, Array]], other: Sequence[Mapping[str, Array]]
-) -> dict[str, Difference]:
+def compare(reference: Sequence[Mapping[str, Array]], other: Sequence[Mapping[str, Array]]) -> dict[str, Difference]:
     """Differences by output. Values that are not finite count as cosine −1 and infinite error."""
     if not reference or len(reference) != len(other):
-        raise ExportError("Nothing to compare", found=f"{len(reference)} and {len(other)} runs", expected="as many, at least one")
+        raise ExportError(
+            "Nothing to compare", found=f"{len(reference)} and {len(other)} runs", expected="as many, at least one"
+        )
     found = {}
     for name in reference[0]:
-        pairs = [_pair(np.asarray(a[name], np.float64), np.asarray(b[name], np.float64))
-                 for a, b in zip(reference, other, strict=True)]
+        pairs = [
+            _pair(np.asarray(a[name], np.float64), np.asarray(b[name], np.float64))
+            for a, b in zip(reference, other, strict=True)
+        ]
         errors, cosines = np.array(pairs).T
         found[name] = Difference(float(errors.max()), float(cosines.min()), float(cosines.mean()))
     return found
@@ -58,7 +60,10 @@ def worst(differences: Mapping[str, Difference], *, by: str) -> tuple[str, float
 
 
 def interleaved(
-    runners: Sequence[Runner], feeds: Sequence[Mapping[str, Array]], rounds: int, warm: int = 5,
+    runners: Sequence[Runner],
+    feeds: Sequence[Mapping[str, Array]],
+    rounds: int,
+    warm: int = 5,
     clock: Callable[[], float] = time.perf_counter,
 ) -> list[float]:
     """Seconds of one run of each graph: the median over rounds in which all take turns on the same feed.

@@ -1,7 +1,7 @@
 """FP16 graphs, and FP32 graphs that store their weights in half the space.
 
-`to_fp16` writes the precision into the graph: tensors and weights are FP16, and what needs the range or the digits of FP32
-stays FP32 between explicit casts. Inputs and outputs stay FP32, so a variant can take the place of another.
+`to_fp16` writes the precision into the graph: tensors and weights are FP16, and what needs the range or the digits of
+FP32 stays FP32 between explicit casts. Inputs and outputs stay FP32, so a variant can take the place of another.
 """
 
 from __future__ import annotations
@@ -11,16 +11,16 @@ from typing import Any
 import numpy as np
 
 from ..runtime.values import Array
-from .graphs import Graph, onnx
+from .graphs import FLOAT, HALF, Graph, make_node
 
 __all__ = ["FP32_OPERATORS", "before_log", "compress", "to_fp16"]
 
 FP32_OPERATORS = frozenset(
-    "Softmax LayerNormalization ReduceSum ReduceMean ReduceMax Exp Log Sqrt Div Pow Reciprocal Sin Cos Clip".split()
+    ["Softmax", "LayerNormalization", "ReduceSum", "ReduceMean", "ReduceMax", "Exp", "Log", "Sqrt", "Div", "Pow",
+    "Reciprocal", "Sin", "Cos", "Clip"]
 )
-"""Kept in FP32: sums of many squares overflow 65504, small denominators vanish, angles and logarithms lose their digits."""
+"""Kept in FP32: sums of squares overflow 65504, small denominators vanish, angles and logarithms lose digits."""
 
-_FLOAT, _HALF = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
 _SMALL = 64
 """Tensors with fewer values are not worth a cast."""
 
@@ -37,7 +37,7 @@ def compress(model: Any) -> Any:
             continue
         half = graph.constant(f"{name}.half", value.astype(np.float16))
         del graph.constants[name]
-        casts.append(onnx.helper.make_node("Cast", [half], [name], name=graph.fresh(f"{name}/cast"), to=_FLOAT))
+        casts.append(make_node("Cast", [half], [name], graph.fresh(f"{name}/cast"), to=FLOAT))
     graph.nodes = casts + graph.nodes
     return graph.save()
 
@@ -77,44 +77,44 @@ def before_log(graph: Graph) -> set[str]:
 
 
 class _Halves:
-    """Rewrites nodes one by one, keeping for each FP32 tensor of the old graph its FP32 and FP16 forms in the new one."""
+    """Rewrites nodes one by one; knows for each FP32 tensor of the old graph its FP32 and FP16 forms in the new one."""
 
     def __init__(self, graph: Graph, types: dict[str, int], kept: set[str]) -> None:
         self.graph, self.types, self.kept = graph, types, kept
         self.nodes: list[Any] = []
-        self.forms: dict[tuple[str, int], str] = {(name, _FLOAT): name for name in graph.inputs}
+        self.forms: dict[tuple[str, int], str] = {(name, FLOAT): name for name in graph.inputs}
 
     def convert(self, node: Any) -> None:
         """Add the node in its precision, with casts where its inputs have the other one."""
         precision = self._precision(node)
         node.input[:] = [self._form(name, precision) if self._is_float(name) else name for name in node.input]
         for attribute in node.attribute:
-            if node.op_type == "Cast" and attribute.name == "to" and attribute.i == _FLOAT:
+            if node.op_type == "Cast" and attribute.name == "to" and attribute.i == FLOAT:
                 attribute.i = precision
         names = list(node.output)
         for slot, name in enumerate(names):
             if self._is_float(name):
-                form = name if precision == _FLOAT else self.graph.fresh(f"{name}.half")
+                form = name if precision == FLOAT else self.graph.fresh(f"{name}.half")
                 node.output[slot] = self.forms[name, precision] = form
         self.nodes.append(node)
 
     def _is_float(self, name: str) -> bool:
-        return bool(name) and self.types.get(name) == _FLOAT
+        return bool(name) and self.types.get(name) == FLOAT
 
     def _precision(self, node: Any) -> int:
-        return _FLOAT if node.op_type in FP32_OPERATORS or node.name in self.kept else _HALF
+        return FLOAT if node.op_type in FP32_OPERATORS or node.name in self.kept else HALF
 
     def _form(self, name: str, precision: int) -> str:
         """The name of an FP32 tensor of the old graph in `precision`."""
         if (name, precision) in self.forms:
             return self.forms[name, precision]
-        form = name if precision == _FLOAT else self.graph.fresh(f"{name}.half")
+        form = name if precision == FLOAT else self.graph.fresh(f"{name}.half")
         if name in self.graph.constants:
-            if precision == _HALF:
+            if precision == HALF:
                 self.graph.constants[form] = self.graph.constants[name].astype(np.float16)
         else:
-            other = self.forms[name, _FLOAT if precision == _HALF else _HALF]
-            node = onnx.helper.make_node("Cast", [other], [form], name=self.graph.fresh(f"{form}/cast"), to=precision)
+            other = self.forms[name, FLOAT if precision == HALF else HALF]
+            node = make_node("Cast", [other], [form], self.graph.fresh(f"{form}/cast"), to=precision)
             self.nodes.append(node)
         self.forms[name, precision] = form
         return form
@@ -123,4 +123,4 @@ class _Halves:
         """Give FP32 outputs back under their names."""
         for name in self.graph.outputs:
             if self._is_float(name):
-                self._form(name, _FLOAT)
+                self._form(name, FLOAT)

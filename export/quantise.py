@@ -1,10 +1,10 @@
 """FP32 graph → INT8 graph for CPUs, in one of two ways.
 
-dynamic   matrix products only; the range of the activation is taken from each input as it comes (uint8), the weight is int8
-          per output channel. `DynamicQuantizeLinear → MatMulInteger → Cast → Mul`: ONNX Runtime fuses the four.
+dynamic   matrix products only; the range of the activation (uint8) is taken from each input as it comes, the weight is
+          int8 per output channel. `DynamicQuantizeLinear → MatMulInteger → Cast → Mul`: ONNX Runtime fuses the four.
 static    convolutions, matrix products and the additions between convolutions, as Q/DQ pairs with calibrated uint8
-          activations and int8 weights per output channel; a ReLU stays between a convolution and its Q. All 8 bits of the
-          weights are used: exact on CPUs with VNNI, on ARM, and on AVX2 except where two products exceed 16 bits.
+          activations and int8 weights per output channel; a ReLU stays between a convolution and its Q. All 8 bits of
+          the weights are used: exact on CPUs with VNNI, on ARM, and on AVX2 except where two products exceed 16 bits.
 
 Products of two activations (attention), normalisations and everything else stay FP32.
 """
@@ -29,13 +29,16 @@ _PRODUCTS = ("MatMul", "Gemm")
 def candidates(model: Any, method: str) -> list[str]:
     """Names of the nodes that `method` ("dynamic" or "static") can quantise.
 
-    Nothing that leads to a logarithm is among them: 256 levels cannot hold the 100 dB that a log-mel front end works on.
+    Nothing that leads to a logarithm is among them: 256 levels cannot hold the 100 dB that a log-mel front end works
+    on.
     """
     graph = Graph(model)
     kinds = (*_PRODUCTS, "Conv") if method == "static" else _PRODUCTS
     kept = before_log(graph)
     return [
-        node.name for node in graph.nodes if node.op_type in kinds and node.name not in kept and _has_weight(graph, node)
+        node.name
+        for node in graph.nodes
+        if node.op_type in kinds and node.name not in kept and _has_weight(graph, node)
     ]
 
 
@@ -125,9 +128,7 @@ def static_int8(model: Any, nodes: Collection[str], ranges: Mapping[str, tuple[f
 class _Static:
     """`pairs`: tensors that get a Q/DQ pair; `ends`: those of them that only exist as uint8, for every reader."""
 
-    def __init__(
-        self, graph: Graph, nodes: Collection[str], ranges: Mapping[str, tuple[float, float]] | None
-    ) -> None:
+    def __init__(self, graph: Graph, nodes: Collection[str], ranges: Mapping[str, tuple[float, float]] | None) -> None:
         self.graph, self.ranges = graph, ranges or {}
         self.uses = graph.uses()
         self.chosen = {node.name for node in graph.nodes if node.name in nodes}
@@ -167,7 +168,9 @@ class _Static:
             chosen = node.name in self.chosen
             if chosen and node.op_type != "Add":
                 self._weights(node)
-            names = [name if not chosen and name not in self.ends else self.restored.get(name, name) for name in node.input]
+            names = [
+                name if not chosen and name not in self.ends else self.restored.get(name, name) for name in node.input
+            ]
             node.input[:] = names
             self.made.append(node)
             for name in node.output:
@@ -180,7 +183,10 @@ class _Static:
         if name not in self.pairs:
             return
         scale, zero = self._scale(name)
-        known = [self.graph.constant(f"{name}.scale", np.array(scale)), self.graph.constant(f"{name}.zero", np.array(zero))]
+        known = [
+            self.graph.constant(f"{name}.scale", np.array(scale)),
+            self.graph.constant(f"{name}.zero", np.array(zero)),
+        ]
         quantise = self.graph.node("QuantizeLinear", [name, *known], f"{name}.u8")
         restore = self.graph.node("DequantizeLinear", [quantise.output[0], *known], f"{name}.dq")
         self.made += [quantise, restore]

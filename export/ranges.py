@@ -1,7 +1,8 @@
 """Ranges of activations for static INT8: the clipping that costs least over the calibration feeds.
 
 Per tensor, a histogram of all its values; then of a few candidate ranges, from the full one inwards, the one with the
-smallest mean squared error after rounding to 256 levels and clipping (as in Sung et al. 2015 and TensorRT's MSE calibrator).
+smallest mean squared error after rounding to 256 levels and clipping (as in Sung et al. 2015 and TensorRT's MSE
+calibrator).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from numpy.typing import NDArray
 
 from ..runtime.errors import ExportError
 from ..runtime.values import Array
-from .graphs import Graph, onnx, serialise
+from .graphs import Graph, output_info, serialise
 from .sessions import Runner
 
 __all__ = ["best_range", "observe"]
@@ -23,14 +24,16 @@ _KEPT = np.linspace(1.0, 0.3, 29)
 """Shares of the full range that are tried."""
 
 
-def observe(model: object, names: Iterable[str], feeds: Sequence[Mapping[str, Array]]) -> dict[str, tuple[float, float]]:
+def observe(
+    model: object, names: Iterable[str], feeds: Sequence[Mapping[str, Array]]
+) -> dict[str, tuple[float, float]]:
     """Range (low ≤ 0 ≤ high) of each named FP32 tensor over all feeds.
 
     Two passes: the extremes, then histograms between them. Raises `ExportError` when a tensor is never finite.
     """
     wanted = list(dict.fromkeys(names))
     runner = Runner(_with_outputs(model, wanted))
-    extremes: dict[str, tuple[float, float]] = {name: (0.0, 0.0) for name in wanted}
+    extremes: dict[str, tuple[float, float]] = dict.fromkeys(wanted, (0.0, 0.0))
     for feed in feeds:
         made = {**feed, **runner(feed)}
         for name in wanted:
@@ -61,12 +64,12 @@ def _with_outputs(model: object, names: Sequence[str]) -> bytes:
     given = {each.name for each in saved.graph.output}
     for name in graph.outputs:
         if name not in given:
-            saved.graph.output.append(onnx.helper.make_tensor_value_info(name, onnx.TensorProto.FLOAT, None))
+            saved.graph.output.append(output_info(name))
     return serialise(saved)
 
 
 def best_range(counts: NDArray[np.float64], low: float, high: float) -> tuple[float, float]:
-    """The range inside [low, high] with the least squared error on 256 levels; `counts` are of even bins between them."""
+    """The range inside [low, high] with the least squared error on 256 levels; `counts` are of even bins."""
     edges = np.linspace(low, high, len(counts) + 1)
     middles = (edges[1:] + edges[:-1]) / 2
     best, least = (low, high), np.inf

@@ -1,7 +1,8 @@
-"""verify.json: what every variant costs, per part, per fused task and per set of present modalities; and on what machine.
+"""verify.json: what every variant costs, per part, per fused task and per set of present modalities; and on what
+machine.
 
-The file lies in the bundle beside the manifest. Nothing in it is used to run the bundle, so its hash is not in the manifest
-and `chiasm verify` may write it again.
+The file lies in the bundle beside the manifest. Nothing in it is used to run the bundle, so its hash is not in the
+manifest and `chiasm verify` may write it again.
 """
 
 from __future__ import annotations
@@ -18,11 +19,7 @@ __all__ = ["FILE", "FusedReport", "PartReport", "Refused", "Report", "VariantRep
 FILE = "verify.json"
 
 
-class _Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    pass
-
-
-class VariantReport(_Struct):
+class VariantReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`outputs` against torch in FP32 (or, where `reference` says so, against the FP32 graph).
 
     `milliseconds`: median of one run on one thread, all variants of the part taking turns; None when not measured.
@@ -36,7 +33,7 @@ class VariantReport(_Struct):
     kept: tuple[str, ...] = ()
 
 
-class PartReport(_Struct):
+class PartReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """All variants of one part; `feeds`: how many captures, states or latents they were compared on."""
 
     preferred: str
@@ -44,7 +41,7 @@ class PartReport(_Struct):
     variants: dict[str, VariantReport]
 
 
-class Refused(_Struct):
+class Refused(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """A variant that is not in the bundle: its worst tensor (or set of modalities and head) and that figure."""
 
     part: str
@@ -54,14 +51,14 @@ class Refused(_Struct):
     limit: float
 
 
-class FusedReport(_Struct):
+class FusedReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Accuracy by fusion kind, then variant, then set of present modalities, then head; over `samples` scenes."""
 
     samples: int
     accuracy: dict[str, dict[str, dict[str, dict[str, float]]]]
 
 
-class Report(_Struct):
+class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`reference`: "torch" or "fp32 graph", what the variants were compared with. `passed`: all tolerances are met."""
 
     passed: bool

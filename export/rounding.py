@@ -1,13 +1,14 @@
 """Real FP16 rounding on a CPU that would rather not.
 
-ONNX Runtime has no FP16 kernels for most operators on a CPU: it computes them in FP32 and removes casts to FP16 and back,
-explicit ones too, so an FP16 graph checked there shows the error of its weights only. `rounded` rewrites an FP16 graph as
-FP32 with each FP16 tensor rounded by arithmetic that no optimiser removes:
+ONNX Runtime has no FP16 kernels for most operators on a CPU: it computes them in FP32 and removes casts to FP16 and
+back, explicit ones too, so an FP16 graph checked there shows the error of its weights only. `rounded` rewrites an
+FP16 graph as FP32 with each FP16 tensor rounded by arithmetic that no optimiser removes:
 
     b = (x · 2¹¹²) · 2⁻¹¹²     infinite where FP16 would be (|x| ≥ 65536), and then NaN below
     r = 8193·b − (8193·b − b)  b rounded to 11 bits (Dekker 1971, Veltkamp's splitting)
 
-Numbers below 6·10⁻⁵ keep more digits than FP16 would leave them; sums inside one operator are in FP32, as on tensor cores.
+Numbers below 6·10⁻⁵ keep more digits than FP16 would leave them; sums inside one operator are in FP32, as on tensor
+cores.
 """
 
 from __future__ import annotations
@@ -16,11 +17,9 @@ from typing import Any
 
 import numpy as np
 
-from .graphs import Graph, onnx
+from .graphs import FLOAT, HALF, Graph
 
 __all__ = ["rounded"]
-
-_FLOAT, _HALF = onnx.TensorProto.FLOAT, onnx.TensorProto.FLOAT16
 
 
 def rounded(model: Any) -> Any:
@@ -32,16 +31,17 @@ def rounded(model: Any) -> Any:
         for name, value in (("round.up", 2.0**112), ("round.down", 2.0**-112), ("round.split", 8193.0))
     ]
     graph.constants = {
-        name: value.astype(np.float32) if value.dtype == np.float16 else value for name, value in graph.constants.items()
+        name: value.astype(np.float32) if value.dtype == np.float16 else value
+        for name, value in graph.constants.items()
     }
     nodes: list[Any] = []
     for node in graph.nodes:
         for attribute in node.attribute:
-            if node.op_type == "Cast" and attribute.name == "to" and attribute.i == _HALF:
-                attribute.i = _FLOAT
+            if node.op_type == "Cast" and attribute.name == "to" and attribute.i == HALF:
+                attribute.i = FLOAT
         nodes.append(node)
         for slot, name in enumerate(node.output):
-            if types.get(name) == _HALF:
+            if types.get(name) == HALF:
                 node.output[slot] = graph.fresh(f"{name}.exact")
                 nodes += _round(graph, node.output[slot], name, factors)
     graph.nodes = nodes

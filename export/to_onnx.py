@@ -1,7 +1,8 @@
 """torch → ONNX: one clean FP32 graph per part, with static shapes and nothing in it that is not needed.
 
-The dynamo exporter and its optimiser trace, fold constants and fold batch normalisation into convolutions. What is left to
-do here: names as the manifest promises, no traces of the machine that exported (paths, stack traces), deterministic bytes.
+The dynamo exporter and its optimiser trace, fold constants and fold batch normalisation into convolutions. What is
+left to do here: names as the manifest promises, no traces of the machine that exported (paths, stack traces),
+deterministic bytes.
 """
 
 from __future__ import annotations

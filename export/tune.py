@@ -1,8 +1,8 @@
 """Finds the INT8 graph of one part: which way, and which operators had better stay FP32. Everything by measurement.
 
-For each way (dynamic, static, or static convolutions with dynamic products) all operators are quantised first. While the
-worst output is outside the tolerance, the operators that cost the most, each measured alone, go back to FP32. Of the ways
-that end inside it, the fastest here is kept.
+For each way (dynamic, static, or static convolutions with dynamic products) all operators are quantised first. While
+the worst output is outside the tolerance, the operators that cost the most, each measured alone, go back to FP32. Of
+the ways that end inside it, the fastest here is kept.
 """
 
 from __future__ import annotations
@@ -109,7 +109,8 @@ def _both(part: _Part, nodes: Sequence[str], products: set[str]) -> Any:
 
 def _attempt(part: _Part, method: str, build: Build, nodes: list[str], tolerance: float) -> Choice | Refusal:
     """Quantise everything, then give the costliest operators back until the tolerance is met or nothing is left."""
-    left, ranking, best = list(nodes), [], (-2.0, "")
+    left, best = list(nodes), (-2.0, "")
+    ranking: list[str] = []
     while left:
         graph = serialise(compress(build(left)))
         differences = part.differences(graph)

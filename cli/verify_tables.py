@@ -1,0 +1,81 @@
+"""How a verification report looks on a terminal."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .common import stdout
+
+if TYPE_CHECKING:
+    from ..export.report import Report, VariantReport
+
+__all__ = ["print_report"]
+
+
+def print_report(report: Report, default: str) -> None:
+    """Tables of the parts and of the fused answers, and a verdict."""
+    out = stdout()
+    out.print(_parts(report))
+    if report.fused is None:
+        out.print("No labelled samples: the fused answers are not verified.\n")
+    else:
+        for table in _fused(report, default):
+            out.print(table)
+    for each in report.refused:
+        out.print(
+            f"left out: {each.part} {each.precision}, {each.tensor} {each.figure:.4g} (limit {each.limit:g})",
+            soft_wrap=True,
+        )
+    reference = "torch" if report.reference == "torch" else "the FP32 graphs (without torch and the checkpoint)"
+    verdict = "[bold green]passed[/]" if report.passed else "[bold red]FAILED[/]"
+    out.print(f"Verification {verdict}; compared with {reference}.", soft_wrap=True)
+
+
+def _table(title: str, left: int, *columns: str) -> Any:
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left", title_style="bold", box=None, padding=(0, 2, 0, 0))
+    for index, column in enumerate(columns):
+        table.add_column(column, justify="left" if index < left else "right", no_wrap=True)
+    return table
+
+
+def _parts(report: Report) -> Any:
+    table = _table("parts", 2, "part", "variant", "KiB", "ms", "max rel. error", "cosine", "preferred")
+    for part, each in report.parts.items():
+        for index, (precision, variant) in enumerate(each.variants.items()):
+            table.add_row(
+                part if index == 0 else "", precision, *_figures(variant), "*" if each.preferred == precision else ""
+            )
+    return table
+
+
+def _figures(variant: VariantReport) -> tuple[str, ...]:
+    time = "" if variant.milliseconds is None else f"{variant.milliseconds:.3f}"
+    error = max(each.max_relative_error for each in variant.outputs.values())
+    cosine = min(each.cosine for each in variant.outputs.values())
+    return f"{variant.bytes / 1024:.0f}", time, f"{error:.1e}", f"{cosine:.6f}"
+
+
+def _fused(report: Report, default: str) -> list[Any]:
+    """A table per head: rows are sets of present modalities, columns variants of the default kind, then other kinds."""
+    assert report.fused is not None
+    accuracy = report.fused.accuracy
+    columns = [(default, precision) for precision in accuracy[default]]
+    columns += [(kind, "fp32") for kind in accuracy if kind != default]
+    heads = list(next(iter(accuracy[default]["fp32"].values())))
+    tables = []
+    for head in heads:
+        shown = columns if head == heads[0] else columns[: len(accuracy[default])]
+        names = [precision if kind == default else kind for kind, precision in shown]
+        title = f"\n{head}: accuracy on {report.fused.samples} scenes, fusion {default}" + (
+            " in every precision, other kinds in FP32"
+            if shown == columns and len(columns) > len(accuracy[default])
+            else ""
+        )
+        table = _table(title, 1, "present", *names)
+        for present in accuracy[default]["fp32"]:
+            cells = [f"{accuracy[kind][precision][present][head]:.3f}" for kind, precision in shown]
+            table.add_row(present, *cells)
+        tables.append(table)
+    return tables

@@ -1,0 +1,114 @@
+"""The steps in order: checkpoint → variants → fused verification → timing → bundle."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..runtime.errors import ExportError
+from ..runtime.manifest import Precision, Variant
+from ..targets.machine import machine, packages
+from .calibrate import Calibration
+from .checkpoints import load_checkpoint
+from .graphs import specs
+from .measure import interleaved
+from .mend import verify_fused
+from .pack import check_target, make_manifest, make_variant, pack
+from .recipe import Recipe
+from .report import FILE, FusedReport, PartReport, Report, VariantReport, encode
+from .sessions import Runner
+from .verify import Progress, failures, raise_failures
+from .workshop import Made, Workshop
+
+__all__ = ["export"]
+
+
+def export(
+    checkpoint: Path,
+    out: Path,
+    *,
+    calibration: Calibration,
+    recipe: Recipe | None = None,
+    progress: Progress = lambda words, fraction: None,
+) -> Path:
+    """Export a checkpoint folder into the bundle `out` (replaced as a whole if it is there). Returns `out`.
+
+    Raises `CheckpointError`, `ExportError`, `ToleranceError` (FP32 is not torch's equal), `InputError` (an unusable
+    calibration capture) and `MissingExtraError`; then `out` is as it was.
+    """
+    checkpoint, out = Path(checkpoint), Path(out)
+    if not calibration.sets:
+        raise ExportError("An export needs calibration captures", fix="Give some for every modality.")
+    check_target(out)
+    progress("reading the checkpoint", 0.0)
+    work = Workshop(load_checkpoint(checkpoint), calibration, recipe or Recipe(), progress)
+    work.make()
+    fused = verify_fused(work)
+    _time(work)
+    progress("packing", 0.98)
+    _pack(work, fused, out)
+    progress("done", 1.0)
+    return out
+
+
+def _time(work: Workshop) -> None:
+    """Median time of each variant, all of a part taking turns on one thread."""
+    for index, (part, own) in enumerate(work.variants.items()):
+        work.progress(f"timing {part}", 0.92 + 0.06 * index / len(work.variants))
+        times = interleaved([Runner(made.graph) for made in own.values()], work.checks[part], work.recipe.rounds)
+        for made, seconds in zip(own.values(), times, strict=True):
+            made.milliseconds = seconds * 1e3
+
+
+def preferred(variants: dict[str, Made], worth: float) -> Precision:
+    """INT8 where it is clearly faster than FP32; FP16 is for GPUs and never preferred on a CPU."""
+    int8, fp32 = variants.get("int8-cpu"), variants["fp32"]
+    if int8 is None or int8.milliseconds is None or fp32.milliseconds is None:
+        return "fp32"
+    return "int8-cpu" if int8.milliseconds < worth * fp32.milliseconds else "fp32"
+
+
+def _pack(work: Workshop, fused: FusedReport | None, out: Path) -> None:
+    entries: dict[str, tuple[Variant, ...]] = {}
+    graphs: dict[str, bytes] = {}
+    for part, own in work.variants.items():
+        entries[part] = tuple(_entry(part, precision, made, work.recipe.opset) for precision, made in own.items())
+        graphs |= {entry.file: made.graph for entry, made in zip(entries[part], own.values(), strict=True)}
+    found = {part: specs(model) for part, model in work.models.items()}
+    files = dict(work.checkpoint.files)
+    chosen = {part: preferred(own, work.recipe.worth) for part, own in work.variants.items()}
+    manifest = make_manifest(work.checkpoint.config, found, entries, chosen, work.recipe.tolerances, files)
+    report = _report(work, fused, chosen)
+    raise_failures(failures(report, manifest.fusion.default))
+    pack(manifest, graphs, files | {FILE: encode(report)}, out)
+
+
+def _entry(part: str, precision: str, made: Made, opset: int) -> Variant:
+    error = max(each.max_relative_error for each in made.differences.values())
+    cosine = min(each.cosine for each in made.differences.values())
+    return make_variant(part, precision, made.graph, opset, error, cosine)
+
+
+def _report(work: Workshop, fused: FusedReport | None, chosen: dict[str, Precision]) -> Report:
+    parts = {}
+    for part, own in work.variants.items():
+        variants = {
+            name: VariantReport(
+                outputs=dict(made.differences),
+                bytes=len(made.graph),
+                milliseconds=made.milliseconds,
+                method=made.method,
+                kept=made.kept,
+            )
+            for name, made in own.items()
+        }
+        parts[part] = PartReport(preferred=chosen[part], feeds=len(work.checks[part]), variants=variants)
+    return Report(
+        passed=True,
+        reference="torch",
+        tolerances=work.recipe.tolerances,
+        parts=parts,
+        refused=tuple(work.refused),
+        fused=fused,
+        machine=machine().to_dict(),
+        packages=packages(),
+    )

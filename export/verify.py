@@ -1,0 +1,249 @@
+"""torch → FP32 graph → every variant: per part, per fused answer, and for every set of present modalities.
+
+FP32 is held to torch by the largest relative error of any output on any feed; the other variants by their lowest cosine
+with torch; all of them by the accuracy of the fused answers beside FP32. Without torch (or without the checkpoint)
+the FP32 graphs take torch's place, and the report says so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..runtime.bundle import Bundle
+from ..runtime.errors import ExportError, ToleranceError
+from ..runtime.manifest import Manifest, Tolerances
+from ..runtime.values import Array, Packet
+from ..targets.machine import machine, packages
+from . import fused
+from .calibrate import Calibration, Feeds, Sample, part_feeds, prepare, subsets
+from .graphs import parse, serialise
+from .interfaces import Interface
+from .measure import Difference, compare, worst
+from .report import FusedReport, PartReport, Refused, Report, VariantReport
+from .rounding import rounded
+from .sessions import run_all
+
+if TYPE_CHECKING:
+    import torch
+
+    from .checkpoints import Checkpoint
+
+__all__ = [
+    "Progress", "check_feeds", "failures", "fused_accuracy", "prepare_samples", "runnable", "torch_outputs", "verify",
+]  # fmt: skip
+
+Progress = Callable[[str, float], object]
+"""Told what is being done and which fraction of the whole is done."""
+Variants = Mapping[str, Mapping[str, bytes]]
+"""Part → precision → graph."""
+_FEEDS = 96
+
+
+def runnable(graph: bytes, precision: str) -> bytes:
+    """What stands for a variant on a CPU: the graph itself, or for FP16 its twin that rounds as FP16 does."""
+    return serialise(rounded(parse(graph))) if precision == "fp16" else graph
+
+
+def prepare_samples(
+    manifest: Manifest, read: Callable[[str], bytes], samples: Sequence[Sample]
+) -> list[dict[str, Feeds]]:
+    """Every packet of every sample through the runtime's preprocessing."""
+    names = [each.name for each in manifest.modalities]
+    for index, sample in enumerate(samples):
+        if sorted(sample.packets) != sorted(names):
+            raise ExportError(
+                f"Verification sample {index} does not have every modality",
+                found=", ".join(sample.packets), expected=", ".join(names),
+            )  # fmt: skip
+    by_name = {name: prepare(manifest, read, [sample.packets[name] for sample in samples]) for name in names}
+    return [{name: by_name[name][index] for name in names} for index in range(len(samples))]
+
+
+def check_feeds(
+    manifest: Manifest, read: Callable[[str], bytes], graphs: Mapping[str, bytes], calibration: Calibration, count: int
+) -> dict[str, list[Feeds]]:
+    """Feeds on which variants are compared: from the held-out samples; without any, from the calibration sets."""
+    captures: dict[str, list[Packet]] = {}
+    for each in manifest.modalities:
+        held = [sample.packets[each.name] for sample in calibration.samples if each.name in sample.packets]
+        captures[each.name] = (held or list(calibration.sets.get(each.name, ())))[:count]
+    encoders = {name: prepare(manifest, read, packets) for name, packets in captures.items()}
+    return part_feeds(manifest, graphs, encoders, count, seed=1)
+
+
+def torch_outputs(
+    module: torch.nn.Module, interface: Interface, feeds: Sequence[Mapping[str, Array]]
+) -> list[dict[str, Array]]:
+    """The module's own answers on every feed."""
+    from .to_onnx import run_torch
+
+    return [run_torch(module, interface, dict(each)) for each in feeds]
+
+
+def fused_accuracy(
+    manifest: Manifest,
+    variants: Variants,
+    precisions: Iterable[str],
+    samples: fused.Prepared,
+    labels: Sequence[Mapping[str, str]],
+    progress: Progress,
+) -> dict[str, dict[str, fused.Accuracy]]:
+    """Accuracy by fusion kind and precision: the default kind in every precision, the other kinds in FP32.
+
+    A part that lacks a precision runs in FP32.
+    """
+    default = manifest.fusion.default
+    runs = [(default, each) for each in precisions] + [
+        (kind, "fp32") for kind in manifest.fusion.kinds if kind != default
+    ]
+    found: dict[str, dict[str, fused.Accuracy]] = {}
+    tokens: dict[str, list[Feeds]] = {}
+    total, done = len(runs) * len(samples) * len(subsets(manifest.fusion.order)), 0
+
+    for kind, precision in runs:
+
+        def advance(count: int, kind: str = kind, precision: str = precision) -> None:
+            nonlocal done
+            done += count
+            progress(f"fused accuracy: {kind} {precision}", done / total)
+
+        graphs = {
+            part: _graph(each, precision)
+            for part, each in variants.items()
+            if part not in manifest.fusion.kinds.values()
+        }
+        part = manifest.fusion.kinds[kind]
+        graphs[part] = _graph(variants[part], precision)
+        if precision not in tokens:
+            progress(f"encoding {len(samples)} samples: {precision}", done / total)
+            tokens[precision] = fused.encode(manifest, graphs, samples)
+        made = fused.accuracy(manifest, graphs, kind, tokens[precision], labels, advance)
+        found.setdefault(kind, {})[precision] = made
+    return found
+
+
+def _graph(variants: Mapping[str, bytes], precision: str) -> bytes:
+    return runnable(variants[precision], precision) if precision in variants else variants["fp32"]
+
+
+def failures(report: Report, default: str) -> list[Refused]:
+    """Every variant of a report that is outside its tolerance."""
+    limits = report.tolerances
+    found = []
+    for part, each in report.parts.items():
+        for precision, variant in each.variants.items():
+            tensor, figure, limit = judge(variant.outputs, precision, limits, exact=report.reference == "torch")
+            if (figure > limit) if precision == "fp32" else (figure < limit):
+                found.append(Refused(part=part, precision=precision, tensor=tensor, figure=figure, limit=limit))
+    accuracy = report.fused.accuracy.get(default, {}) if report.fused else {}
+    for precision, shares in accuracy.items():
+        drop, present, head = fused.largest_drop(accuracy["fp32"], shares)
+        if drop > limits.accuracy_drop + 1e-9:
+            tensor = f"{head} with {present}"
+            limit = limits.accuracy_drop
+            found.append(
+                Refused(part=f"fused ({default})", precision=precision, tensor=tensor, figure=drop, limit=limit)
+            )
+    return found
+
+
+def judge(
+    outputs: Mapping[str, Difference], precision: str, limits: Tolerances, *, exact: bool = True
+) -> tuple[str, float, float]:
+    """The worst tensor of a variant, its figure, and the limit: a relative error for FP32, a cosine for the others."""
+    if precision == "fp32":
+        return (*worst(outputs, by="error"), limits.fp32_max_relative_error if exact else np.inf)
+    return (*worst(outputs, by="cosine"), limits.fp16_cosine if precision == "fp16" else limits.int8_cosine)
+
+
+def raise_failures(found: Sequence[Refused]) -> None:
+    """`ToleranceError` for the first failure, saying how many more there are."""
+    if not found:
+        return
+    first = found[0]
+    less = first.precision == "fp32" or first.part.startswith("fused")
+    more = f" {len(found) - 1} more variants fail; see the table." if len(found) > 1 else ""
+    raise ToleranceError(
+        f"{first.part} {first.precision} is outside its tolerance at {first.tensor!r}",
+        found=f"{first.figure:.6g}",
+        expected=f"{'at most' if less else 'at least'} {first.limit:g}",
+        fix="Export again, with more calibration captures or without this precision." + more,
+    )
+
+
+def verify(
+    bundle: Bundle,
+    calibration: Calibration,
+    *,
+    checkpoint: Checkpoint | None = None,
+    progress: Progress = lambda *_: None,
+) -> Report:
+    """Measure a bundle that is already packed. The caller decides what a failed report means (`raise_failures`)."""
+    manifest = bundle.manifest
+    variants: dict[str, dict[str, bytes]] = {
+        part: {each.precision: bundle.graph(part, each.precision) for each in spec.variants}
+        for part, spec in manifest.parts.items()
+    }
+    graphs = {part: each["fp32"] for part, each in variants.items() if "fp32" in each}
+    if len(graphs) < len(variants):
+        raise ExportError("Only a bundle whose parts all have an FP32 variant can be verified")
+    progress("preparing captures", 0.02)
+    feeds = check_feeds(manifest, bundle.read, graphs, calibration, _FEEDS)
+    parts = _parts(manifest, variants, feeds, checkpoint, lambda words, share: progress(words, 0.05 + 0.25 * share))
+    report = None
+    if calibration.samples:
+        samples = prepare_samples(manifest, bundle.read, calibration.samples)
+        labels = [sample.labels for sample in calibration.samples]
+        present = [each for each in ("fp32", "fp16", "int8-cpu") if any(each in own for own in variants.values())]
+        made = fused_accuracy(
+            manifest, variants, present, samples, labels, lambda words, share: progress(words, 0.3 + 0.7 * share)
+        )
+        report = FusedReport(samples=len(samples), accuracy=made)
+    whole = Report(
+        passed=True, reference="torch" if checkpoint else "fp32 graph", tolerances=manifest.tolerances, parts=parts,
+        fused=report, machine=machine().to_dict(), packages=packages(),
+    )  # fmt: skip
+    return whole if not failures(whole, manifest.fusion.default) else _failed(whole)
+
+
+def _failed(report: Report) -> Report:
+    import msgspec
+
+    return msgspec.structs.replace(report, passed=False)
+
+
+def _parts(
+    manifest: Manifest,
+    variants: Variants,
+    feeds: Mapping[str, Sequence[Feeds]],
+    checkpoint: Checkpoint | None,
+    progress: Progress,
+) -> dict[str, PartReport]:
+    found = {}
+    for index, (part, spec) in enumerate(manifest.parts.items()):
+        progress(f"comparing {part}", index / len(manifest.parts))
+        if checkpoint is None:
+            reference = run_all(variants[part]["fp32"], feeds[part])
+        else:
+            interface = _interface(checkpoint, part)
+            reference = torch_outputs(checkpoint.modules[part], interface, feeds[part])
+        own: dict[str, VariantReport] = {}
+        for each in spec.variants:
+            made = run_all(runnable(variants[part][each.precision], each.precision), feeds[part])
+            own[each.precision] = VariantReport(outputs=compare(reference, made), bytes=each.bytes)
+        found[part] = PartReport(preferred=spec.preferred, feeds=len(feeds[part]), variants=own)
+    return found
+
+
+def _interface(checkpoint: Checkpoint, part: str) -> Interface:
+    from .interfaces import interfaces
+
+    known = interfaces(checkpoint.config)
+    if part not in known:
+        raise ExportError(
+            f"The checkpoint has no part {part!r}", fix="Give the checkpoint that the bundle was made from."
+        )
+    return known[part]
