@@ -37,11 +37,16 @@ def write_json(report: Mapping[str, Any], path: Path) -> None:
 def unmet(report: Mapping[str, Any]) -> list[str]:
     """The criteria that were measured and not met, in words."""
     return [
-        f"{name}: {criterion['name']}: {_figure(criterion['value'])} {criterion['unit']}"
+        f"{name}: {_words(criterion)}"
         for name, scenario in report["scenarios"].items()
         for criterion in scenario.get("criteria", ())
         if criterion["met"] is False
     ]
+
+
+def _words(criterion: Mapping[str, Any]) -> str:
+    value, limit = _figure(criterion["value"]), _figure(criterion["limit"])
+    return f"{criterion['name']}: {value} {criterion['unit']}, limit {limit} {criterion['unit']}"
 
 
 def print_tables(report: Mapping[str, Any], console: Console) -> None:

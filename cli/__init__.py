@@ -78,7 +78,7 @@ def main(words: Sequence[str] | None = None) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        code = 141
+        code = 1
     except KeyboardInterrupt:
         code = 130
     except Exception as error:
