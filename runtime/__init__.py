@@ -5,7 +5,7 @@ Needs NumPy and one inference backend (`pip install 'chiasm[cpu]'`). Heavy packa
 
 from __future__ import annotations
 
-from .backends import available as backends
+from .backends import available as available_backends
 from .bundle import Bundle, open_bundle, resolve_bundle
 from .errors import (
     BackendError,
@@ -61,7 +61,7 @@ __all__ = [
     "TensorSpec",
     "ToleranceError",
     "UnsafePathError",
-    "backends",
+    "available_backends",
     "load",
     "open_bundle",
     "open_sink",
