@@ -44,6 +44,15 @@ class Graph:
         self.outputs: list[str] = [each.name for each in graph.output]
         self._names = {name for node in self.nodes for name in (*node.input, *node.output, node.name)}
         self._names |= set(self.constants) | set(self.inputs)
+        self._name_nodes()
+
+    def _name_nodes(self) -> None:
+        """Every node gets a name of its own: ONNX does not ask for one, but all edits here go by it."""
+        seen: set[str] = set()
+        for node in self.nodes:
+            if not node.name or node.name in seen:
+                node.name = self.fresh(node.op_type.lower())
+            seen.add(node.name)
 
     def fresh(self, stem: str) -> str:
         """A name that is not in use yet."""

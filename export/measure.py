@@ -64,11 +64,12 @@ def interleaved(
     feeds: Sequence[Mapping[str, Array]],
     rounds: int,
     warm: int = 5,
-    clock: Callable[[], float] = time.perf_counter,
+    clock: Callable[[], float] = time.thread_time,
 ) -> list[float]:
     """Seconds of one run of each graph: the median over rounds in which all take turns on the same feed.
 
-    Taking turns gives every graph the same share of whatever else the machine is doing.
+    A session with one thread runs in the caller's, so the clock is this thread's CPU time: what else the machine is doing
+    does not count, and taking turns shares out what it does to the caches and to the clock rate.
     """
     for runner in runners:
         for index in range(warm):
