@@ -102,10 +102,20 @@ def _explain(error: Exception) -> int:
         _say(f"{message.rstrip('.')}. Try: {hint} --help")
     elif isinstance(error, typer.Abort):
         _say("interrupted")
+    elif isinstance(error, ImportError) and _extra_of(error) is not None:
+        _say(f"{error}. Run: pip install 'chiasm[{_extra_of(error)}]', or see: chiasm doctor")
     else:
         words = " ".join(f"{type(error).__name__}: {error}".split())
         _say(f"{words}. This is a bug in chiasm: please report it with the output of CHIASM_TRACEBACK=1.")
     return 2
+
+
+def _extra_of(error: ImportError) -> str | None:
+    """The extra that brings a package which is missing, or which cannot be loaded."""
+    from .common import EXTRAS
+
+    package = (error.name or "").partition(".")[0]
+    return next((extra for extra, modules in EXTRAS.items() if package in modules), None)
 
 
 def _say(words: str) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from ..runtime.values import Packet
 
 __all__ = [
+    "EXTRAS",
     "BackendOption",
     "BundleArgument",
     "FusionOption",
@@ -39,6 +40,18 @@ __all__ = [
     "stdout",
     "write_atomic",
 ]
+
+EXTRAS = {
+    "camera": {"cv2": "cameras, windows and drawing", "av": "video files with sound"},
+    "microphone": {"sounddevice": "the microphone"},
+    "report": {"matplotlib": "plots of bench"},
+    "export": {
+        "torch": "exporting checkpoints",
+        "onnx": "exporting checkpoints",
+        "onnxscript": "exporting checkpoints",
+    },
+}
+"""extra → its modules and what they are for."""
 
 BundleArgument = Annotated[str, typer.Argument(help="A bundle's folder, or the word 'reference'.", metavar="BUNDLE")]
 BackendOption = Annotated[

@@ -12,19 +12,9 @@ from typing import Annotated, Literal
 
 import typer
 
-from .common import BackendOption, JsonOption, PrecisionOption, bundle_path, emit_json, stdout
+from .common import EXTRAS, BackendOption, JsonOption, PrecisionOption, bundle_path, emit_json, stdout
 
 State = Literal["ok", "absent", "broken"]
-_EXTRAS = {
-    "camera": {"cv2": "cameras, windows and drawing on video", "av": "video files with sound"},
-    "microphone": {"sounddevice": "the microphone"},
-    "report": {"matplotlib": "plots of bench and demo"},
-    "export": {
-        "torch": "exporting checkpoints",
-        "onnx": "exporting checkpoints",
-        "onnxscript": "exporting checkpoints",
-    },
-}
 
 
 @dataclass(frozen=True)
@@ -106,7 +96,7 @@ def _backends() -> Iterator[Check]:
 
 
 def _extras() -> Iterator[Check]:
-    for extra, modules in _EXTRAS.items():
+    for extra, modules in EXTRAS.items():
         yield from (_extra(extra, module, purpose) for module, purpose in modules.items())
 
 

@@ -62,9 +62,18 @@ def _print(bundle: Bundle) -> None:
 
 
 def _summary(report: dict[str, Any]) -> str:
+    """One line of verify.json; `chiasm verify` shows the rest."""
     passed = report.get("passed")
-    verdict = {True: "passed", False: "FAILED"}.get(passed, "recorded") if isinstance(passed, bool) else "recorded"
-    return f"{verdict}, in verify.json"
+    words = [{True: "passed", False: "FAILED"}.get(passed, "recorded") if isinstance(passed, bool) else "recorded"]
+    parts, fused, refused = report.get("parts"), report.get("fused"), report.get("refused")
+    if isinstance(parts, dict):
+        words.append(f"{len(parts)} parts against {report.get('reference', 'an unnamed reference')}")
+    if isinstance(fused, dict):
+        words.append(f"fused answers on {fused.get('samples', '?')} samples")
+    if isinstance(refused, list) and refused:
+        left = (f"{each.get('part')} {each.get('precision')}" for each in refused if isinstance(each, dict))
+        words.append(f"left out: {', '.join(left)}")
+    return "; ".join(words)
 
 
 def _table(title: str, *columns: str) -> Any:

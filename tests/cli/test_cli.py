@@ -67,6 +67,8 @@ def _failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
         (ChiasmError("it broke", fix="Mend\n it."), 2, "error: it broke. Mend it.\n"),
         (ZeroDivisionError("by\nzero"), 2, "This is a bug in chiasm"),
         (KeyboardInterrupt(), 130, ""),
+        (ModuleNotFoundError("No module named 'cv2'", name="cv2"), 2, "Run: pip install 'chiasm[camera]'"),
+        (ModuleNotFoundError("No module named 'colour'", name="colour"), 2, "This is a bug in chiasm"),
     ],
 )
 def test_every_way_out(
