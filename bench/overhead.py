@@ -75,19 +75,14 @@ class _BareChain:
 
         bundle = open_bundle(settings.bundle)
         manifest = bundle.manifest
-        options = _session_settings(settings.threads)
         self._prepare = Preparer(manifest, bundle.read)
         self._fusion = settings.fusion or manifest.fusion.default
         self.manifest = manifest
-        self.graphs = {
-            part: BareGraph(
-                bundle.graph(part, pipeline.precisions[part]),
-                manifest.parts[part].inputs,
-                manifest.parts[part].outputs,
-                options,
-            )
-            for part in _parts_of_a_step(manifest, self._fusion)
-        }
+        self.graphs: dict[str, BareGraph] = {}
+        for part in _parts_of_a_step(manifest, self._fusion):
+            graph, spec = bundle.graph(part, pipeline.precisions[part]), manifest.parts[part]
+            options = _session_settings(graph, settings.threads)
+            self.graphs[part] = BareGraph(graph, spec.inputs, spec.outputs, options)
 
     def run(self, captures: Captures, index: int) -> tuple[float, float]:
         """Seconds of the whole chain on sample `index`: bound, and through `InferenceSession.run`."""
@@ -112,10 +107,10 @@ def _parts_of_a_step(manifest: Manifest, fusion: str) -> list[str]:
     return list(dict.fromkeys([*parts, *(head.part for head in manifest.heads.values())]))
 
 
-def _session_settings(threads: int | None) -> Any:
+def _session_settings(graph: bytes, threads: int | None) -> Any:
     """The same threads and spinning as the pipeline's backend."""
     from ..runtime.backends.base import SessionOptions
-    from ..targets import machine
+    from ..runtime.backends.ort import threads_for
 
     try:
         import onnxruntime as ort
@@ -123,7 +118,7 @@ def _session_settings(threads: int | None) -> Any:
         raise MissingExtraError("onnxruntime", "cpu", "the overhead scenario") from error
     shared = SessionOptions(threads=threads)
     settings = ort.SessionOptions()
-    settings.intra_op_num_threads = shared.threads or machine().cores
+    settings.intra_op_num_threads = threads_for(graph, threads)
     settings.inter_op_num_threads = 1
     settings.log_severity_level = 4
     settings.add_session_config_entry("session.intra_op.allow_spinning", "1" if shared.spinning else "0")

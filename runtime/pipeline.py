@@ -50,8 +50,8 @@ def load(
     """Open a bundle (the word "reference": the one that ships with chiasm) and the sessions of every decision.
 
     `backend`: "auto", "ort", "null". `precision`: "auto" (each part's own choice, measured at export), "fp32", "fp16",
-    "int8", or part → precision. `threads`: inference threads. `fusion`, `decoder`: names from the manifest, else its
-    defaults. `cache=False` runs every encoder on every step. Raises BundleError, BackendError, InputError.
+    "int8", or part → precision. `threads`: of each session; None: by the graph's size. `fusion`, `decoder`: names
+    from the manifest, else its defaults. `cache=False` runs every encoder on every step. Raises BundleError, BackendError, InputError.
     """
     if threads is not None and (not isinstance(threads, int) or isinstance(threads, bool) or threads < 1):
         raise InputError("Not a number of threads", found=repr(threads), expected="a whole number from 1, or None")

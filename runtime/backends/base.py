@@ -13,7 +13,7 @@ __all__ = ["Backend", "Session", "SessionOptions"]
 
 @dataclass(frozen=True)
 class SessionOptions:
-    """Settings shared by the sessions of one pipeline. `threads` None: as many as the process may use."""
+    """Settings shared by the sessions of one pipeline. `threads` None: the backend's choice for each graph."""
 
     threads: int | None = None
     spinning: bool = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -115,13 +116,11 @@ def test_closing_twice_and_running_after(tiny: Path) -> None:
         session.run(feeds)
 
 
-def test_threads_are_those_asked_for() -> None:
-    backend = open_backend("ort", SessionOptions(threads=3))
-    assert isinstance(backend, ort.OrtBackend)
-    assert backend.threads == 3
-    default = open_backend("ort")
-    assert isinstance(default, ort.OrtBackend)
-    assert default.threads >= 1
+def test_threads_are_those_asked_for_else_one_for_small_graphs() -> None:
+    small, large = bytes(10), bytes(ort.SMALL_GRAPH)
+    assert ort.threads_for(small, 3) == ort.threads_for(large, 3) == 3
+    assert ort.threads_for(small, None) == 1
+    assert ort.threads_for(large, None) == len(os.sched_getaffinity(0))
 
 
 def test_without_onnxruntime_the_reason_names_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
