@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from ..runtime.errors import ChiasmError
@@ -65,7 +65,7 @@ def save_tensors(path: Path, tensors: Mapping[str, Tensor], *, half: bool = Fals
         kept = tensor.detach().cpu()
         plain[name] = (kept.half() if half and kept.is_floating_point() else kept).contiguous().clone()
     beside = path.with_name(path.name + ".part")
-    save_file(plain, beside)
+    beside.write_bytes(save(plain))
     os.replace(beside, path)
 
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
 
 torch = pytest.importorskip("torch", reason="training needs torch (pip install 'chiasm[export]')")
 
-from typer.testing import CliRunner  # noqa: E402
 
 from chiasm.export.checkpoints import build_module  # noqa: E402
 from chiasm.reference import train as training  # noqa: E402
@@ -18,6 +18,7 @@ from chiasm.reference.dataset import ATTRIBUTES, MODALITIES, SPLITS, open_scenes
 from chiasm.reference.metrics import SUBSETS  # noqa: E402
 from chiasm.reference.stages import find_stages, in_order  # noqa: E402
 from chiasm.runtime.errors import ChiasmError  # noqa: E402
+from typer.testing import CliRunner  # noqa: E402
 
 PERCEPTION = ("data", "tokenizer", "encoders", "fusion", "fusion_kinds")
 
@@ -59,7 +60,7 @@ def test_rendered_scenes_agree_with_their_description(work: Path) -> None:
 
 def test_splits_never_share_a_seed() -> None:
     ranges = sorted(SPLITS.values())
-    for (first, count), (following, _) in zip(ranges[:-1], ranges[1:], strict=True):
+    for (first, count), (following, _) in pairwise(ranges):
         assert first + count <= following
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -13,6 +15,8 @@ __all__ = ["AdaptiveFusion"]
 
 _OLDEST = 50.0
 """Staleness ends here, far below what an absent modality is masked with."""
+_HASTE = 3.0
+"""A packet's weight falls at most this many times faster than its lifetime says: what is old may still be true."""
 
 
 class AdaptiveFusion(FusionHead):
@@ -20,11 +24,19 @@ class AdaptiveFusion(FusionHead):
 
     The decay rates are positive and learned, one per modality, and the score sees the packet's own tokens only: so the
     weight of a packet always falls as it ages, as exp(−rate · age) before normalisation. The same term lowers its
-    tokens in the cross-attention. A packet that says nothing (a dark frame, chatter) gets a low score.
+    tokens in the cross-attention. ``lifetimes``: seconds after which a packet of each modality is probably untrue; they
+    bound the rates.
     """
 
-    def __init__(self, width: int = 96, heads: int = 4, hidden: int = 192) -> None:
+    def __init__(
+        self,
+        width: int = 96,
+        heads: int = 4,
+        hidden: int = 192,
+        lifetimes: tuple[float, ...] = (1.0, 60.0, 1.0, 0.7),
+    ) -> None:
         super().__init__()
+        self.register_buffer("fastest", _HASTE / torch.tensor(lifetimes), persistent=False)
         self.intake = Intake(width, aged=False)
         self.score_norm = nn.LayerNorm(width)
         self.score = FeedForward(width, 48, 1)
@@ -36,7 +48,8 @@ class AdaptiveFusion(FusionHead):
     def fuse(self, tokens: tuple[Tensor, ...], presence: Tensor, age: Tensor) -> tuple[Tensor, Tensor]:
         taken = self.intake(tokens, presence, age)
         senses = torch.stack([sense.mean(dim=1) for sense in taken], dim=1)
-        staleness = torch.clamp(nn.functional.softplus(self.rate) * age, max=_OLDEST)
+        rate = torch.minimum(nn.functional.softplus(self.rate), cast(Tensor, self.fastest))
+        staleness = torch.clamp(rate * age, max=_OLDEST)
         weights = masked_softmax(self.score(self.score_norm(senses))[..., 0] - staleness, presence)
         bias = spread(closed(presence) - staleness)
         x = self.last(self.cross(senses, torch.cat(taken, dim=1), bias))
