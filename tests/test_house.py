@@ -105,6 +105,16 @@ def test_the_readme_names_every_command(root: Path) -> None:
     assert [name for name in commands() if f"`chiasm {name}" not in readme] == []
 
 
+def test_the_readmes_example_runs(root: Path, tiny: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("onnxruntime", reason="the example decides")
+    readme = (root / "README.md").read_text("utf-8")
+    example = re.search(r"```python\n(.+?)```", readme, re.DOTALL)
+    assert example is not None
+    assert 'load("reference")' in example[1]
+    exec(compile(example[1].replace('"reference"', repr(str(tiny))), "README.md", "exec"), {})
+    assert "step 4 of 4\n(64, 64, 3)" in capsys.readouterr().out
+
+
 def test_files_stay_short(root: Path) -> None:
     """A file of the package with 300 lines is two files."""
     listed = subprocess.run(["git", "ls-files", "*.py", ":!tests"], cwd=root, capture_output=True, text=True)
