@@ -16,7 +16,7 @@ ABI = 1
 
 def _load() -> tuple[ModuleType | None, str | None]:
     if find_spec("._ext", __package__) is None:
-        return None, "the extension was not built: no C++ compiler or no Python headers at install"
+        return None, "the extension was not built: no C++ compiler (GCC or Clang) or no Python headers at install"
     try:
         from . import _ext
     except ImportError as error:
