@@ -39,9 +39,9 @@ class Heads:
                 if head.kind == "embedding":
                     embedding = answer[head.output][0].copy()
                 else:
-                    chances = softmax(answer[head.output][0].tolist(), name)
-                    scores[name] = dict(zip(head.labels, chances, strict=True))
-                    labels[name] = head.labels[chances.index(max(chances))]
+                    logits = answer[head.output].tolist()[0]
+                    scores[name] = dict(zip(head.labels, softmax(logits, name), strict=True))
+                    labels[name] = head.labels[logits.index(max(logits))]
         assert embedding is not None  # the manifest's rules ask for exactly one embedding head
         return embedding, scores, labels
 
@@ -49,9 +49,10 @@ class Heads:
 def softmax(logits: list[float], name: str) -> list[float]:
     """exp(x − max) / Σ exp(x − max), in float64. Plain Python: faster than NumPy for a handful of labels."""
     peak = max(logits)
-    powers = [math.exp(value - peak) for value in logits] if math.isfinite(peak) else [math.nan]
-    total = math.fsum(powers)
-    if not math.isfinite(total):
+    exp = math.exp
+    powers = [exp(value - peak) for value in logits] if math.isfinite(peak) else [math.nan]
+    total = sum(powers)
+    if not total < math.inf:
         raise BackendError(
             f"Head {name} gave a number that is not finite",
             found=logits,

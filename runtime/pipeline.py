@@ -51,7 +51,8 @@ def load(
 
     `backend`: "auto", "ort", "null". `precision`: "auto" (each part's own choice, measured at export), "fp32", "fp16",
     "int8", or part → precision. `threads`: of each session; None: by the graph's size. `fusion`, `decoder`: names
-    from the manifest, else its defaults. `cache=False` runs every encoder on every step. Raises BundleError, BackendError, InputError.
+    from the manifest, else its defaults. `cache=False` runs every encoder on every step. Raises BundleError,
+    BackendError, InputError.
     """
     if threads is not None and (not isinstance(threads, int) or isinstance(threads, bool) or threads < 1):
         raise InputError("Not a number of threads", found=repr(threads), expected="a whole number from 1, or None")
