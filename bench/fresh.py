@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
+from typing import Any
 
 __all__ = ["main"]
 
@@ -30,7 +31,7 @@ def main() -> None:
     from .inputs import capture
     from .memory import peak_mib
 
-    packets = {modality.name: capture(modality, 0) for modality in pipeline.manifest.modalities}
+    packets: dict[str, Any] = {modality.name: capture(modality, 0) for modality in pipeline.manifest.modalities}
     prepared = time.perf_counter()
     pipeline(**packets)
     first = time.perf_counter() - prepared

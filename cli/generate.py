@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -98,7 +98,7 @@ def _counts(pipeline: Pipeline, steps: int | None, all_steps: bool) -> list[int]
 
 
 def _picture(
-    pipeline: Pipeline, packets: dict[str, Packet], steps: int, seed: int, guidance: float | None, decoder: str | None
+    pipeline: Pipeline, packets: dict[str, Any], steps: int, seed: int, guidance: float | None, decoder: str | None
 ) -> Array:
     """The last step's picture, uint8 (H, W, 3)."""
     picture: Array | None = None
