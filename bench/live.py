@@ -8,6 +8,7 @@ Both run the pipeline's own stream on the runtime's own live sources (thread, qu
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -33,21 +34,24 @@ FLAT_MIB = 4.0
 class Metronome:
     """A device that captures at a fixed rate: capture k happens at `start + k / rate_hz` on the monotonic clock.
 
-    Its packets carry that time, not the later one at which the thread woke up. `read` may be late, never early.
+    Its packets carry that time, not the later one at which the thread woke up. `read` may be late, never early. Setting
+    `unplugged` ends a wait at once: a slow device must not hold up the end of a bench.
     """
 
-    def __init__(self, modality: str, captures: Captures, rate_hz: float, start_s: float) -> None:
-        self._modality, self._captures = modality, captures
+    def __init__(
+        self, modality: str, captures: Captures, rate_hz: float, start_s: float, unplugged: threading.Event
+    ) -> None:
+        self._modality, self._captures, self._unplugged = modality, captures, unplugged
         self._period, self._start, self._index = 1.0 / rate_hz, start_s, 0
 
-    def read(self) -> Packet:
-        """Wait for the next capture."""
+    def read(self) -> Packet | None:
+        """Wait for the next capture; None when unplugged."""
         due = self._start + self._index * self._period
         packet = self._captures.packet(self._modality, self._index, due)
         self._index += 1
-        # Short naps: a device with a long period must still let go soon after `close`.
         while (left := due - time.monotonic()) > 0:
-            time.sleep(min(left, 0.05) if left < 0.2 else 0.1)
+            if self._unplugged.wait(left):
+                return None
         return packet
 
     def close(self) -> None:
@@ -145,8 +149,9 @@ def _watch(
 ) -> tuple[_Watch, dict[str, Any]]:  # fmt: skip
     """Run the pipeline's stream on metronomes for `seconds`."""
     start = time.monotonic() + 0.05
+    unplugged = threading.Event()
     sources = [
-        Live(name, partial(Metronome, name, captures, rate, start), name=f"synthetic {name}")
+        Live(name, partial(Metronome, name, captures, rate, start, unplugged), name=f"synthetic {name}")
         for name, rate in rates.items()
     ]
     watch = _Watch(clock)
@@ -161,6 +166,7 @@ def _watch(
             if count % 32 == 0:
                 advance(elapsed / seconds)
     finally:
+        unplugged.set()
         stream.close()
     counts = {"seconds": elapsed, "dropped": dict(stream.dropped), "skipped": stream.skipped}
     return watch, counts

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 
@@ -109,11 +110,22 @@ def test_overhead_against_another_backend_is_refused(tiny: Path) -> None:
 def test_a_metronome_stamps_the_beat_and_is_never_early(tiny: Path) -> None:
     captures = Captures(open_bundle(tiny).manifest.modalities, 2)
     start = time.monotonic() + 0.02
-    device = Metronome("audio", captures, 200.0, start)
+    device = Metronome("audio", captures, 200.0, start, threading.Event())
     for beat in range(6):
         packet = device.read()
+        assert packet is not None
         assert packet.time_s == pytest.approx(start + beat / 200.0, abs=1e-9)
         assert time.monotonic() >= packet.time_s
+
+
+def test_an_unplugged_metronome_lets_go(tiny: Path) -> None:
+    unplugged = threading.Event()
+    device = Metronome("audio", Captures(open_bundle(tiny).manifest.modalities, 2), 0.001, 0.0, unplugged)
+    waiting = threading.Thread(target=device.read, daemon=True)
+    waiting.start()
+    unplugged.set()
+    waiting.join(30)
+    assert not waiting.is_alive()
 
 
 def test_fixed_rate_notes_age_and_drops(settings: Settings) -> None:
