@@ -16,6 +16,7 @@ import msgspec
 import numpy as np
 
 from ..runtime.errors import InputError
+from ..runtime.manifest import AudioModality, Manifest, SeriesModality
 from ..runtime.pipeline import Pipeline, load
 from ..runtime.sinks import AnnotatedVideo
 from ..runtime.sources import Outage, open_source
@@ -64,8 +65,9 @@ class Live:
         self.totals.append(result.timings["total"])
         for stage, seconds in result.timings.items():
             self.stages.setdefault(stage, []).append(seconds)
-        packet = result.snapshot.packets.get("image") if result.snapshot is not None else None
-        if packet is not None:
+        # Only new pictures: one that was kept through an outage is old for another reason than the pipeline.
+        if result.snapshot is not None and "image" in result.encoded:
+            packet = result.snapshot.packets["image"]
             self.frame_ages.append(now_s - packet.time_s)
 
 
@@ -80,6 +82,7 @@ class Story:
     seconds: float
     seed: int
     outages: Mapping[str, tuple[float, float]]
+    windows: Mapping[str, float]
     notes: tuple[tuple[float, str], ...]
     labels: Mapping[str, tuple[str, ...]]
     decisions: tuple[Decision, ...]
@@ -102,7 +105,8 @@ class Outcome:
 
 def outages(seconds: float) -> dict[str, tuple[float, float]]:
     """When the camera goes dark and when the microphone is unplugged, in seconds."""
-    return {"image": (0.16 * seconds, 0.34 * seconds), "audio": (0.76 * seconds, 0.94 * seconds)}
+    # Long enough in ten seconds to outlast the three for which a last picture or sound still counts a little.
+    return {"image": (0.12 * seconds, 0.47 * seconds), "audio": (0.63 * seconds, 0.97 * seconds)}
 
 
 def run_demo(
@@ -142,7 +146,7 @@ def run_demo(
     labels = {name: head.labels for name, head in manifest.heads.items() if head.kind == "classes"}
     story = Story(
         manifest.model.name, tuple(modalities), backend, precisions, seconds, seed, outages(seconds),
-        tuple(drive.texts()), labels, tuple(decisions), live, tuple(examples), measured, annotated.read_bytes(),
+        _windows(manifest), tuple(drive.texts()), labels, tuple(decisions), live, tuple(examples), measured, annotated.read_bytes(),
     )  # fmt: skip
     step("report", "writing the report")(0.0)
     return _finish(folder, recording, (*made, figures), story)
@@ -162,6 +166,17 @@ def _finish(folder: Path, recording: Recording, made: tuple[Path, ...], story: S
         p50_ms=float(totals[(len(totals) - 1) // 2]),
         p99_ms=float(totals[int(np.ceil(0.99 * len(totals))) - 1]),
     )
+
+
+def _windows(manifest: Manifest) -> dict[str, float]:
+    """Seconds of the past that one capture holds."""
+    windows = {}
+    for modality in manifest.modalities:
+        if isinstance(modality, AudioModality):
+            windows[modality.name] = modality.samples / modality.sample_rate
+        elif isinstance(modality, SeriesModality):
+            windows[modality.name] = modality.frames / modality.sample_rate
+    return windows
 
 
 class _Steps:

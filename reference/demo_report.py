@@ -32,8 +32,8 @@ SAID = """
 What the radio said meanwhile. Some notes are useless and some are false; those about exits are always true."""
 WEIGHED = """
 The fusion head gives every sense a weight in every decision, from what it carries and how old it is. The weights sum to
-one. A sense that is absent has none, and its encoder does not run. The last capture counts until it is too old, so the
-weight goes a moment after the plug."""
+one. When a plug is pulled the last capture counts on, less and less; when it is too old the sense is absent: it has no
+weight, and its encoder does not run."""
 TOOK = """
 Measured while the files were played in real time, as a camera would deliver them. A decision is quick when only the
 picture is new, and slower when a new stretch of sound or radar comes with it: what has not changed is not encoded
@@ -89,10 +89,10 @@ def _rights(decisions: Sequence[Decision], head: str) -> float:
     return float(np.mean([d.labels.get(head) == d.truth[head] for d in decisions])) if decisions else float("nan")
 
 
-def _during(story: Story, name: str) -> list[Decision]:
-    """Decisions while a modality was absent."""
-    start, end = story.outages[name]
-    return [d for d in story.decisions if start <= d.time_s < end + 0.2 and name not in d.weights]
+def _failing(story: Story, decision: Decision) -> list[str]:
+    """Senses that give nothing new at a decision's moment: the plug is pulled, or nothing has come yet."""
+    pulled = {name for name, (start, end) in story.outages.items() if start <= decision.time_s < end}
+    return [name for name in story.modalities if name in pulled or name not in decision.weights]
 
 
 def _tile(figure: str, unit: str, words: str) -> str:
@@ -137,9 +137,17 @@ def _seen(story: Story) -> str:
     figures = ", ".join(f"{plain(head)} {100 * _rights(story.decisions, head):.0f} %" for head in heads)
     notes = "".join(f"<li><b>{time_s:.1f} s</b>“{escape(words)}”</li>" for time_s, words in story.notes)
     return (
-        f"<h2>What was seen</h2>{_paragraph(SEEN + f' Right: {figures}.')}"
+        f"<h2>What was seen</h2>{_paragraph(SEEN)}{_paragraph(f'Right: {figures}. {_lag(story)}')}"
         f'<div class="chart">{ribbons(story, heads)}</div>{_events(story)}'
         f'{_paragraph(SAID)}<ul class="notes">{notes}</ul>'
+    )
+
+
+def _lag(story: Story) -> str:
+    """Why a change is not named at once."""
+    windows = " and ".join(f"{seconds:.2g} s of {name}" for name, seconds in story.windows.items())
+    return (
+        f"A capture holds the last {windows}, so what is heard or measured takes a moment to show." if windows else ""
     )
 
 
@@ -154,12 +162,12 @@ def _events(story: Story) -> str:
             continue
         first = next((d.time_s - start for d in inside if d.labels.get("hazard") == label), None)
         named = "never" if first is None else "at once" if first < 0.5 / FPS else f"after {first:.2f} s"
-        missing = sorted({SENSES.get(name, name) for d in inside for name in story.modalities if name not in d.weights})
+        failing = sorted({SENSES.get(name, name) for decision in inside for name in _failing(story, decision)})
         rows.append(
             f"<tr><td>{plain(label)}</td><td>{start:.1f} to {end:.1f} s</td><td>{named}</td>"
-            f"<td>{100 * _rights(inside, 'hazard'):.0f} %</td><td>{', '.join(missing) or 'nothing'}</td></tr>"
+            f"<td>{100 * _rights(inside, 'hazard'):.0f} %</td><td>{', '.join(failing) or 'nothing'}</td></tr>"
         )
-    head = "<tr><th>hazard</th><th>when</th><th>named</th><th>right</th><th>missing at some moment</th></tr>"
+    head = "<tr><th>hazard</th><th>when</th><th>named</th><th>right</th><th>failing meanwhile</th></tr>"
     return f'<div class="chart"><div class="scroll"><table class="figures">{head}{"".join(rows)}</table></div></div>'
 
 
@@ -169,23 +177,24 @@ def _contributed(story: Story) -> str:
 
 
 def _shifts(story: Story) -> Iterator[str]:
-    """Where the weight of a missing sense went."""
-    for name, (start, _) in story.outages.items():
+    """Where the weight of a failing sense went: the second before, against the end of its outage."""
+    for name, (start, end) in story.outages.items():
         before = [d for d in story.decisions if start - 1.0 <= d.time_s < start and name in d.weights]
-        during = _during(story, name)
-        if not before or not during:
+        during = [d for d in story.decisions if start <= d.time_s < end]
+        late = [d for d in during if d.time_s >= end - 0.2]
+        if not before or not late:
             continue
-        mean = {
-            other: [float(np.mean([d.weights.get(other, 0.0) for d in group])) for group in (before, during)]
-            for other in story.modalities
-        }
-        gains = sorted(((after - was, other) for other, (was, after) in mean.items() if other != name), reverse=True)
+        was, then = (
+            {m: float(np.mean([d.weights.get(m, 0.0) for d in group])) for m in story.modalities}
+            for group in (before, late)
+        )
+        gains = sorted(((then[other] - was[other], other) for other in story.modalities if other != name), reverse=True)
         words = ", ".join(f"{SENSES.get(other, other)} {100 * gain:+.0f}" for gain, other in gains)
         sense, right = SENSES.get(name, name), 100 * _rights(during, "hazard")
         yield (
-            f"<strong>Without the {sense}:</strong> it had carried {100 * mean[name][0]:.0f} % in the second before. "
-            f"While it was gone the others changed by, in points: {escape(words)}. {right:.0f} % of the "
-            f"{len(during)} decisions without it named the right hazard."
+            f"<strong>Without the {sense}:</strong> its weight went from {100 * was[name]:.0f} % to "
+            f"{100 * then[name]:.0f} %; the others took it over (in points: {escape(words)}). {right:.0f} % of the "
+            f"{len(during)} decisions meanwhile named the right hazard."
         )
 
 
