@@ -68,8 +68,8 @@ def interleaved(
 ) -> list[float]:
     """Seconds of one run of each graph: the median over rounds in which all take turns on the same feed.
 
-    A session with one thread runs in the caller's, so the clock is this thread's CPU time: what else the machine is doing
-    does not count, and taking turns shares out what it does to the caches and to the clock rate.
+    A session with one thread runs in the caller's, so the clock is this thread's CPU time: what else the machine is
+    doing does not count, and taking turns shares out what it does to the caches and to the clock rate.
     """
     for runner in runners:
         for index in range(warm):

@@ -37,6 +37,8 @@ def observe(
     for feed in feeds:
         made = {**feed, **runner(feed)}
         for name in wanted:
+            if not np.isfinite(made[name]).all():
+                raise ExportError(f"Tensor {name!r} is not finite on a calibration capture", fix="Look at them.")
             low, high = extremes[name]
             extremes[name] = (min(low, float(made[name].min())), max(high, float(made[name].max())))
     counts = {name: np.zeros(_BINS) for name in wanted}
@@ -44,9 +46,6 @@ def observe(
         made = {**feed, **runner(feed)}
         for name in wanted:
             counts[name] += np.histogram(made[name], _BINS, _wide(extremes[name]))[0]
-    for name in wanted:
-        if not np.isfinite(extremes[name]).all():
-            raise ExportError(f"Tensor {name!r} is not finite on the calibration data", found=str(extremes[name]))
     return {name: best_range(counts[name], *_wide(extremes[name])) for name in wanted}
 
 

@@ -11,7 +11,7 @@ from .calibrate import Calibration, Feeds, part_feeds, prepare
 from .checkpoints import Checkpoint
 from .graphs import check, serialise, specs
 from .interfaces import Interface, interfaces
-from .measure import Difference, compare, interleaved
+from .measure import Difference, compare
 from .pack import make_manifest
 from .precision import compress, to_fp16
 from .recipe import Recipe
@@ -22,9 +22,6 @@ from .tune import Choice, Refusal, quantise
 from .verify import Progress, check_feeds, judge, raise_failures, runnable, torch_outputs
 
 __all__ = ["Made", "Workshop"]
-
-_ENOUGH_BYTES = 100_000
-"""An INT8 variant that is not faster is kept only where it saves at least this much."""
 
 
 @dataclass
@@ -143,16 +140,9 @@ class Workshop:
         self.variants[part].pop("int8-cpu", None)
         if isinstance(found, Refusal):
             self.refuse(part, "int8-cpu", found.tensor, found.cosine, tolerance)
-        if not isinstance(found, Choice) or not self._worth(part, found):
+        if not isinstance(found, Choice):
             return False
         made = self._add(part, "int8-cpu", found.graph)
         made.method, made.kept = found.method, found.kept
         self._judge(part, "int8-cpu")
         return "int8-cpu" in self.variants[part]
-
-    def _worth(self, part: str, found: Choice) -> bool:
-        whole = self.variants[part]["fp32"].graph
-        if len(whole) - len(found.graph) >= _ENOUGH_BYTES:
-            return True
-        times = interleaved([Runner(whole), Runner(found.graph)], self.checks[part], self.recipe.rounds)
-        return times[1] < times[0]

@@ -1,4 +1,4 @@
-"""A whole checkpoint for tests: the reference model's kinds of modules, a few channels wide, with seeded random weights."""
+"""A whole checkpoint for tests: the reference model's kinds of modules, a few channels wide, random but seeded."""
 
 from __future__ import annotations
 
@@ -69,9 +69,8 @@ def small_checkpoint(
 ) -> Path:
     """Write a checkpoint into `folder`. Needs torch. `mutate` edits config.json after the weights are made."""
     import torch
-    from safetensors.torch import save_file
-
     from chiasm.export.checkpoints import build_module
+    from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
     config = small_config(decoder)
@@ -83,8 +82,9 @@ def small_checkpoint(
                 tensor.normal_(std=0.05)
             if name.endswith("running_var"):
                 tensor.uniform_(0.5, 2.0)
-        half = {name: value.half() if value.is_floating_point() else value for name, value in module.state_dict().items()}
-        save_file({name: value.contiguous().clone() for name, value in half.items()}, folder / f"{part}.safetensors")
+        tensors = module.state_dict()
+        half = {name: each.half() if each.is_floating_point() else each for name, each in tensors.items()}
+        save_file({name: each.contiguous().clone() for name, each in half.items()}, folder / f"{part}.safetensors")
     if mutate is not None:
         mutate(config)
     (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")

@@ -10,15 +10,15 @@ from typing import Any
 
 import pytest
 
-torch = pytest.importorskip("torch", reason="a checkpoint holds torch modules (pip install 'chiasm[export]')")
+pytest.importorskip("torch", reason="a checkpoint holds torch modules (pip install 'chiasm[export]')")
 
-from safetensors.torch import load_file, save_file  # noqa: E402
-from small_checkpoint import small_checkpoint, small_config  # noqa: E402
-
-from chiasm.export.checkpoints import load_checkpoint, read_config  # noqa: E402
-from chiasm.export.interfaces import interfaces  # noqa: E402
-from chiasm.export.modules import KINDS  # noqa: E402
-from chiasm.runtime.errors import CheckpointError  # noqa: E402
+import torch
+from chiasm.export.checkpoints import load_checkpoint, read_config
+from chiasm.export.interfaces import interfaces
+from chiasm.export.modules import KINDS
+from chiasm.runtime.errors import CheckpointError
+from safetensors.torch import load_file, save_file
+from small_checkpoint import small_checkpoint, small_config
 
 
 @pytest.fixture(scope="module")
@@ -26,7 +26,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return small_checkpoint(tmp_path_factory.mktemp("checkpoint"))
 
 
-@pytest.fixture()
+@pytest.fixture
 def folder(whole: Path, tmp_path: Path) -> Path:
     """A copy that a test may spoil."""
     return Path(shutil.copytree(whole, tmp_path / "copy"))

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-onnx = pytest.importorskip("onnx", reason="graphs are ONNX (pip install 'chiasm[export]')")
+pytest.importorskip("onnx", reason="graphs are ONNX (pip install 'chiasm[export]')")
 
-from onnx import TensorProto, helper, numpy_helper  # noqa: E402
 
-from chiasm.export.graphs import Graph, check, parse, serialise, specs  # noqa: E402
-from chiasm.export.sessions import Runner  # noqa: E402
-from chiasm.runtime.errors import ExportError  # noqa: E402
+from chiasm.export.graphs import Graph, check, parse, serialise, specs
+from chiasm.export.sessions import Runner
+from chiasm.runtime.errors import ExportError
+from onnx import TensorProto, helper, numpy_helper
 
 
 def _model(nodes: list[Any], constants: dict[str, Any], shape: tuple[int, ...] = (1, 4)) -> Any:

@@ -1,0 +1,83 @@
+"""FP16 graphs, weights stored in half, and the twin that rounds as FP16 does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+pytest.importorskip("onnx", reason="graphs are ONNX (pip install 'chiasm[export]')")
+
+import onnx
+from chiasm.export.graphs import FLOAT, HALF, Graph, check, serialise
+from chiasm.export.precision import FP32_OPERATORS, compress, to_fp16
+from chiasm.export.rounding import rounded
+from chiasm.export.sessions import Runner
+from graphs import half, log_mel, model, normal, perceptron, residual
+from onnx.reference import ReferenceEvaluator
+
+
+def _run(made: Any, **feeds: Any) -> Any:
+    return Runner(serialise(made))(feeds)["y"]
+
+
+def test_compress_halves_exact_weights_and_changes_no_bit() -> None:
+    whole = perceptron(64)
+    small = compress(whole)
+    check(small, "test")
+    assert len(serialise(small)) < 0.6 * len(serialise(whole))
+    x = normal(9, 1, 4, 64)
+    assert _run(small, x=x).tobytes() == _run(whole, x=x).tobytes()
+
+
+def test_compress_leaves_weights_that_half_cannot_hold() -> None:
+    whole = residual()
+    assert {each.data_type for each in compress(whole).graph.initializer} == {FLOAT, onnx.TensorProto.INT64}
+
+
+def test_fp16_is_written_into_the_graph_between_fp32_borders() -> None:
+    made = to_fp16(perceptron())
+    check(made, "test")
+    graph, types = Graph(made), Graph(made).types()
+    assert [types[name] for name in (*graph.inputs, *graph.outputs)] == [FLOAT, FLOAT]
+    for node in graph.nodes:
+        if node.op_type == "MatMul":
+            assert {types[name] for name in (*node.input, *node.output)} == {HALF}
+        if node.op_type in FP32_OPERATORS:
+            assert {types[name] for name in (*node.input, *node.output)} == {FLOAT}
+
+
+def test_everything_before_a_logarithm_stays_fp32() -> None:
+    made = to_fp16(log_mel())
+    check(made, "test")
+    graph, types = Graph(made), Graph(made).types()
+    precisions = {node.output[0]: types[node.output[0]] for node in graph.nodes if node.op_type in ("Conv", "MatMul")}
+    assert precisions["waves"] == precisions["mel"] == FLOAT
+    assert sorted(precisions.values()) == sorted([FLOAT, FLOAT, HALF])
+    quiet = np.full((1, 1, 64), 1e-4, np.float32)
+    assert np.abs(_run(made, x=quiet) - _run(log_mel(), x=quiet)).max() < 0.05
+
+
+@pytest.mark.parametrize("build", [perceptron, residual, log_mel])
+def test_the_rounding_twin_agrees_with_real_half_arithmetic(build: Any) -> None:
+    whole = build()
+    made = to_fp16(whole)
+    twin = rounded(made)
+    check(twin, "test")
+    shape = tuple(each.dim_value for each in whole.graph.input[0].type.tensor_type.shape.dim)
+    x = normal(5, *shape)
+    exact, real, ours = _run(whole, x=x), ReferenceEvaluator(made).run(None, {"x": x})[0], _run(twin, x=x)
+    scale = np.abs(exact).max()
+    assert 1e-6 < np.abs(ours - exact).max() / scale < 5e-3
+    assert np.abs(ours - real).max() / scale < 2e-3
+
+
+def test_the_rounding_is_that_of_half_and_overflow_shows() -> None:
+    identity = model([("Mul", "x one", "y")], {"one": np.ones(1, np.float32)}, {"x": (1, 2048)}, {"y": (1, 2048)})
+    twin = rounded(to_fp16(identity))
+    x = normal(3, 1, 2048, scale=100.0)
+    x = np.where(np.abs(x) < 1e-3, np.float32(1), x)
+    np.testing.assert_array_equal(_run(twin, x=x), half(x))
+    x[0, 7] = 70000.0
+    assert np.flatnonzero(~np.isfinite(_run(twin, x=x))).tolist() == [7]

@@ -1,0 +1,130 @@
+"""INT8 graphs: how far they are from FP32, what they quantise, and the ranges they are given."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from hypothesis.extra.numpy import arrays
+
+pytest.importorskip("onnx", reason="graphs are ONNX (pip install 'chiasm[export]')")
+
+import onnx
+from chiasm.export.graphs import Graph, check, serialise
+from chiasm.export.quantise import candidates, dynamic_int8, per_channel, static_int8, static_tensors
+from chiasm.export.ranges import best_range, observe
+from chiasm.export.sessions import Runner, run_all
+from chiasm.runtime.errors import ExportError
+from graphs import log_mel, model, normal, perceptron, residual
+
+
+def _feeds(whole: Any, count: int = 16) -> list[dict[str, Any]]:
+    shape = tuple(each.dim_value for each in whole.graph.input[0].type.tensor_type.shape.dim)
+    return [{"x": normal(100 + index, *shape)} for index in range(count)]
+
+
+def _operators(made: Any) -> Counter[str]:
+    return Counter(node.op_type for node in made.graph.node)
+
+
+def _cosine(whole: Any, made: Any) -> float:
+    feeds = _feeds(whole)
+    pairs = zip(run_all(serialise(whole), feeds), run_all(serialise(made), feeds), strict=True)
+    return min(float((a["y"] * b["y"]).sum() / np.linalg.norm(a["y"]) / np.linalg.norm(b["y"])) for a, b in pairs)
+
+
+def test_dynamic_products() -> None:
+    whole = perceptron()
+    made = dynamic_int8(whole, candidates(whole, "dynamic"))
+    check(made, "test")
+    assert _operators(made)["MatMulInteger"] == 2
+    assert _operators(made)["MatMul"] == 0
+    assert 0.999 < _cosine(whole, made) < 1.0
+
+
+def test_dynamic_gemm_with_transposed_weight_and_bias() -> None:
+    constants = {"w": normal(1, 6, 16), "b": normal(2, 6)}
+    whole = model([("Gemm", "x w b", "y", {"transB": 1})], constants, {"x": (1, 16)}, {"y": (1, 6)})
+    made = dynamic_int8(whole, candidates(whole, "dynamic"))
+    check(made, "test")
+    assert _operators(made)["Gemm"] == 0
+    assert _cosine(whole, made) > 0.999
+
+
+def test_static_residual_network_runs_in_uint8() -> None:
+    whole = residual()
+    nodes = candidates(whole, "static")
+    assert len(nodes) == 4
+    made = static_int8(whole, nodes, observe(whole, static_tensors(whole, nodes), _feeds(whole)))
+    check(made, "test")
+    assert _cosine(whole, made) > 0.995
+    restored = {node.output[0] for node in made.graph.node if node.op_type == "DequantizeLinear"}
+    for node in made.graph.node:
+        if node.op_type in ("Conv", "Gemm", "Add"):
+            assert restored.issuperset(node.input), "an input that is not a Q/DQ pair"
+
+
+def test_a_weight_that_is_used_twice_is_stored_once() -> None:
+    lines = [("MatMul", "x w", "a"), ("Relu", "a", "b"), ("MatMul", "b w", "y")]
+    whole = model(lines, {"w": normal(1, 32, 32)}, {"x": (1, 32)}, {"y": (1, 32)})
+    nodes = candidates(whole, "dynamic")
+    made = [dynamic_int8(whole, nodes), static_int8(whole, nodes, {"x": (-4.0, 4.0), "b": (0.0, 30.0)})]
+    for each in made:
+        kinds = [tensor.data_type for tensor in each.graph.initializer if len(tensor.dims) == 2]
+        assert kinds == [onnx.TensorProto.INT8]
+
+
+def test_nothing_before_a_logarithm_and_no_product_of_activations() -> None:
+    whole = log_mel()
+    assert [Graph(whole).nodes[-1].name] == candidates(whole, "static")
+    attention = model([("MatMul", "x x", "y")], {}, {"x": (4, 4)}, {"y": (4, 4)})
+    assert candidates(attention, "static") == candidates(attention, "dynamic") == []
+
+
+def test_only_the_named_nodes_change() -> None:
+    whole = perceptron()
+    first = candidates(whole, "dynamic")[:1]
+    assert _operators(dynamic_int8(whole, first))["MatMul"] == 1
+    made = static_int8(whole, first, {"x": (-4.0, 4.0)})
+    assert _operators(made)["QuantizeLinear"] == 1
+    with pytest.raises(ExportError, match="No calibrated range for tensor 'x'"):
+        static_int8(whole, first, {})
+
+
+@given(arrays(np.float32, (5, 7), elements=st.floats(-100, 100, width=32)), st.integers(0, 1))
+def test_per_channel_rounds_to_half_a_step(weight: Any, axis: int) -> None:
+    whole, scale = per_channel(weight, axis)
+    wide = scale.reshape((-1, 1) if axis == 0 else (1, -1))
+    assert np.abs(whole).max() <= 127
+    assert (np.abs(whole * wide - weight) <= 0.5001 * wide).all()
+
+
+def test_observe_sees_every_feed_and_includes_zero() -> None:
+    whole = perceptron()
+    feeds = [{"x": np.full((1, 4, 32), value, np.float32)} for value in (0.5, 2.0, 1.0)]
+    assert observe(whole, ["x"], feeds)["x"] == pytest.approx((0.0, 2.0))
+    runs = run_all(serialise(whole), feeds)
+    assert len(runs) == 3
+    with pytest.raises(ExportError, match="not finite"):
+        observe(whole, ["m1"], [{"x": np.full((1, 4, 32), np.inf, np.float32)}])
+
+
+def test_a_lone_outlier_is_clipped_and_a_flat_tensor_is_not() -> None:
+    edges = np.zeros(2048)
+    edges[:200] = 1e6
+    edges[-1] = 1
+    low, high = best_range(edges, 0.0, 10.0)
+    assert low == 0.0
+    assert high < 5.0
+    assert best_range(np.ones(2048), -1.0, 3.0) == pytest.approx((-1.0, 3.0))
+
+
+def test_an_opened_graph_says_when_it_cannot_be_run() -> None:
+    from chiasm.runtime.errors import BackendError
+
+    with pytest.raises(BackendError, match="cannot open"):
+        Runner(b"not a graph")
