@@ -10,6 +10,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -50,17 +51,17 @@ def caching(settings: Settings, progress: Progress) -> dict[str, Any]:
         captures = Captures(modalities, RING, settings.seed)
         for pipeline in (keeping, plain):
             warm_up(pipeline, captures, settings.warm_up)
-        fast, slow, encoded, differing = _both(
-            keeping, plain, schedule(modalities, captures, 3600.0), settings, progress
-        )
+        turns = _both(keeping, plain, schedule(modalities, captures, 3600.0), settings, progress)
+    fast, slow, differing = turns.fast, turns.slow, turns.differing
     speedup = sum(slow) / sum(fast)
     return {
         "steps": len(fast),
         "rates_hz": {m.name: "once" if isinstance(m, TextModality) else m.rate_hz for m in modalities},
-        "encoder_runs": {"kept": dict(encoded[0]), "everything": dict(encoded[1])},
+        "encoder_runs": {"kept": dict(turns.encoded[0]), "everything": dict(turns.encoded[1])},
         "steps_per_s": {"kept": len(fast) / sum(fast), "everything": len(slow) / sum(slow)},
         "latency_ms": milliseconds(fast),
         "everything_ms": milliseconds(slow),
+        "by_encoded_ms": {"+".join(names) or "none": milliseconds(values) for names, values in turns.by_encoded.items()},
         "headline": {"name": "speed-up", "value": speedup, "unit": "x"},
         "criteria": [
             {"name": "steps/s against everything encoded each step", "value": speedup, "limit": SPEEDUP, "unit": "x",
@@ -71,29 +72,44 @@ def caching(settings: Settings, progress: Progress) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _both(
-    keeping: Pipeline, plain: Pipeline, snapshots: Iterator[Snapshot], settings: Settings, progress: Progress
-) -> tuple[list[float], list[float], tuple[Counter[str], Counter[str]], int]:
-    fast, slow = list[float](), list[float]()
-    encoded: tuple[Counter[str], Counter[str]] = (Counter(), Counter())
-    differing = 0
-    begun = time.perf_counter()
-    for count, snapshot in enumerate(snapshots):
+@dataclass
+class _Turns:
+    """Durations in seconds of the keeping (`fast`) and the plain pipeline (`slow`), and what their encoders did."""
+
+    fast: list[float] = field(default_factory=list)
+    slow: list[float] = field(default_factory=list)
+    by_encoded: dict[tuple[str, ...], list[float]] = field(default_factory=dict)
+    encoded: tuple[Counter[str], Counter[str]] = field(default_factory=lambda: (Counter(), Counter()))
+    differing: int = 0
+
+    def take(self, keeping: Pipeline, plain: Pipeline, snapshot: Snapshot) -> None:
+        """One step of each. Who goes first alternates, so that neither always finds the processor's caches warm."""
         answers = []
-        # Who goes first alternates, so that neither always finds the caches warm.
-        for which in (0, 1) if count % 2 else (1, 0):
+        for which in (0, 1) if len(self.fast) % 2 else (1, 0):
             start = time.perf_counter()
             result = (keeping, plain)[which].step(snapshot)
-            (fast, slow)[which].append(time.perf_counter() - start)
-            encoded[which].update(result.encoded)
+            seconds = time.perf_counter() - start
+            (self.fast, self.slow)[which].append(seconds)
+            self.encoded[which].update(result.encoded)
+            if which == 0:
+                self.by_encoded.setdefault(result.encoded, []).append(seconds)
             answers.append(result)
-        differing += not _same(*answers)
+        self.differing += not _same(*answers)
+
+
+def _both(
+    keeping: Pipeline, plain: Pipeline, snapshots: Iterator[Snapshot], settings: Settings, progress: Progress
+) -> _Turns:
+    turns = _Turns()
+    begun = time.perf_counter()
+    for snapshot in snapshots:
+        turns.take(keeping, plain, snapshot)
         elapsed = time.perf_counter() - begun
         if elapsed >= settings.seconds:
             break
-        if count % 32 == 0:
+        if len(turns.fast) % 32 == 0:
             progress("caching", elapsed / settings.seconds)
-    return fast, slow, encoded, differing
+    return turns
 
 
 def _same(one: Result, other: Result) -> bool:

@@ -73,6 +73,8 @@ def print_tables(report: Mapping[str, Any], console: Console) -> None:
     staged = next((name for name in ("single-stream", "fixed-rate", "overload") if name in scenarios), None)
     if staged:
         console.print(_spreads(f"stages of {staged}, ms", list(scenarios[staged]["stages_ms"].items())))
+    if "by_encoded_ms" in scenarios.get("caching", {}):
+        console.print(_spreads("caching by what was encoded, ms", list(scenarios["caching"]["by_encoded_ms"].items())))
     if any("criteria" in scenario for scenario in scenarios.values()):
         console.print(_criteria(scenarios))
 
