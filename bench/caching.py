@@ -61,7 +61,7 @@ def caching(settings: Settings, progress: Progress) -> dict[str, Any]:
         "steps_per_s": {"kept": len(fast) / sum(fast), "everything": len(slow) / sum(slow)},
         "latency_ms": milliseconds(fast),
         "everything_ms": milliseconds(slow),
-        "by_encoded_ms": {"+".join(names) or "none": milliseconds(values) for names, values in turns.by_encoded.items()},
+        "by_encoded_ms": {"+".join(ran) or "none": milliseconds(values) for ran, values in turns.by_encoded.items()},
         "headline": {"name": "speed-up", "value": speedup, "unit": "x"},
         "criteria": [
             {"name": "steps/s against everything encoded each step", "value": speedup, "limit": SPEEDUP, "unit": "x",
