@@ -8,7 +8,7 @@ from itertools import groupby
 
 import numpy as np
 
-from .demo import Story
+from .demo_story import Story
 
 __all__ = ["histogram", "percentile", "plain", "ribbons", "segments", "stages", "weights"]
 

@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 
 from ..runtime.pipeline import Pipeline
 from ..runtime.sinks.painting import Canvas, Colour, Pen
-from .draw import render_image
 from .radar import render_radar
 from .scene import Scene, sample_scene
 from .sound import SAMPLE_RATE, render_sound
@@ -55,6 +54,8 @@ def make_examples(pipeline: Pipeline, seed: int, advance: Callable[[float], None
     decoder = pipeline.manifest.decoder
     if decoder is None:
         return []
+    from .draw import render_image
+
     height, width = decoder.picture
     steps = [number for number in STEPS if str(number) in decoder.timesteps]
     total, done = len(WANTED) * len(CONDITIONS) * len(steps), count(1)

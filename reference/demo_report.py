@@ -10,15 +10,16 @@ from typing import Any
 
 import numpy as np
 
-from .demo import HEADS, Decision, Story
 from .demo_charts import histogram, percentile, plain, ribbons, segments, stages, weights
 from .demo_drive import FPS
 from .demo_pictures import CONDITIONS, Example, encode_png
+from .demo_story import Decision, Story
 
 __all__ = ["render"]
 
 EMBED_BYTES = 12_000_000
 """A larger video is linked beside the page instead of being inside it."""
+HEADS = ("hazard", "weather", "object")
 SHORTEST_EVENT_S = 0.3
 SENSES = {"image": "camera", "audio": "microphone", "text": "radio notes", "radar": "radar"}
 
@@ -283,7 +284,6 @@ def _number(value: Any) -> str:
 def _next(story: Story) -> str:
     """Commands that lead on from here."""
     body = "\n".join(f'<span class="why"># {escape(why)}</span>\n{escape(command)}\n' for why, command in NEXT)
-    footer = (
-        f"{story.model} · drive {story.seed}, {story.seconds:g} s · made on this machine; loads nothing from a network"
-    )
+    name = story.manifest.model.name
+    footer = f"{name} · drive {story.seed}, {story.seconds:g} s · made on this machine; loads nothing from a network"
     return f"<h2>What to try next</h2><pre>{body}</pre><footer>{escape(footer)}</footer>"

@@ -9,12 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from chiasm.reference.demo import SEED, Outcome, outages, run_demo
+from chiasm.reference.demo import SEED, Outcome, run_demo
 from chiasm.reference.demo_charts import percentile, segments
 from chiasm.reference.demo_drive import FPS, SIZE, record
+from chiasm.reference.demo_story import outages
 from chiasm.reference.drive import Drive
 from chiasm.runtime import open_bundle, open_source
-from chiasm.runtime.errors import InputError
+from chiasm.runtime.errors import InputError, MissingExtraError
 
 av: Any = pytest.importorskip("av")
 cv2: Any = pytest.importorskip("cv2")
@@ -168,6 +169,25 @@ def test_a_length_that_cannot_be(tmp_path: Path, tiny: Path, seconds: float) -> 
     with pytest.raises(InputError, match="expected 4 to 120 s"):
         run_demo(tmp_path / "demo", tiny, seconds=seconds, bench=bench, advance=lambda *_: None)
     assert not (tmp_path / "demo").exists()
+
+
+def test_a_bundle_of_another_model(tmp_path: Path) -> None:
+    from bundles import tiny_bundle
+
+    def rename(manifest: dict[str, Any]) -> None:
+        manifest["modalities"][3]["name"] = manifest["fusion"]["order"][3] = "lidar"
+        for kind in manifest["fusion"]["kinds"].values():
+            manifest["parts"][kind]["inputs"][3]["name"] = "lidar"
+
+    with pytest.raises(InputError, match="reference model's senses: found image, text, audio, lidar"):
+        run_demo(tmp_path / "demo", tiny_bundle(tmp_path, mutate=rename), bench=bench, advance=lambda *_: None)
+    assert not (tmp_path / "demo").exists()
+
+
+def test_the_demo_needs_its_extra(tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chiasm.reference.demo.find_spec", lambda name: None if name == "av" else object())
+    with pytest.raises(MissingExtraError, match=r"chiasm\[camera\]"):
+        run_demo(tmp_path / "demo", tiny, bench=bench, advance=lambda *_: None)
 
 
 def test_the_command_shows_the_same_drive() -> None:
