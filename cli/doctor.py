@@ -138,7 +138,7 @@ def _bundle(word: str, backend: str, precision: str) -> Iterator[Check]:
         path = bundle_path(word)
         model = open_bundle(path).manifest.model
     except ChiasmError as error:
-        yield Check("bundle", "broken", str(error), mend)
+        yield Check("bundle", "broken", str(error), mend if error.fix is None else None)
         return
     yield Check("bundle", "ok", f"{model.name} {model.version} at {path}")
     yield from _parts(path, backend, precision)
