@@ -125,9 +125,9 @@ class Context:
 
         return open_scenes(self.stage_folder("data") / split)
 
-    def weights(self, part: str) -> dict[str, Tensor]:
-        """The tensors (fp32, on the CPU) that a finished stage published under ``part``."""
-        for path in sorted(self.work.glob(f"*/parts/{part}.safetensors")):
+    def weights(self, part: str, stage: str = "*") -> dict[str, Tensor]:
+        """The tensors (fp32, on the CPU) that a finished stage published under ``part``; the first, if several did."""
+        for path in sorted(self.work.glob(f"{stage}/parts/{part}.safetensors")):
             return dict(load_file(path))
         raise ChiasmError(f"no stage in {self.work} has published the part {part!r} yet: run the stage that trains it")
 

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from ...export.checkpoints import build_module
@@ -24,7 +25,7 @@ __all__ = ["LIFETIMES", "Batch", "TokenBank", "encode_split", "load_encoders"]
 
 LIFETIMES = (1.0, 60.0, 1.0, 0.7)
 """Seconds after which a packet of each modality has become untrue with probability 1 - 1/e."""
-_BLOCKED = tuple(ATTRIBUTES).index("blocked_exit")
+_BLOCKED, _WEATHER = (tuple(ATTRIBUTES).index(name) for name in ("blocked_exit", "weather"))
 
 
 @dataclass(frozen=True)
@@ -60,17 +61,20 @@ class TokenBank:
         """Tokens of each modality from its own rows and variants, as float32."""
         return tuple(bank[r, v].to(device).float() for bank, r, v in zip(self.tokens, rows, variants, strict=True))
 
-    def batch(self, rng: np.random.Generator, size: int, device: str) -> Batch:
-        """A random training batch: any subset present, ages from 0 to 3 s (text: 40 s), stale packets from other
-        scenes.
+    def batch(self, rng: np.random.Generator, size: int, device: str, delivery: str = "slow") -> Batch:
+        """A random training batch with any subset present.
+
+        ``delivery``: "slow", packets of 0 to 3 s (words: 40 s) that come from another scene the more often the older
+        they are; "stream", the same, but words outlive what they speak of within seconds, save the weather and the
+        blocked exits; "fresh", all new and true.
         """
         half = len(self) // 2
         rows = rng.integers(0, half, size) * 2 + (rng.random(size) < 0.3)
         members = np.where(rng.random(size) < 0.3, len(SUBSETS) - 1, rng.integers(0, len(SUBSETS), size))
-        presence = _PRESENCE[members]
-        age = _ages(rng, size)
-        stale = rng.random((size, 4)) < 1.0 - np.exp(-age / np.array(LIFETIMES))
-        sources = np.where(stale, rng.integers(0, len(self), (size, 4)), rows[:, None])
+        age = np.zeros((size, 4)) if delivery == "fresh" else _ages(rng, size)
+        sources = np.where(rng.random((size, 4)) < _untrue(age), rng.integers(0, len(self), (size, 4)), rows[:, None])
+        if delivery == "stream":
+            age[:, 1], sources[:, 1] = self._old_words(rng, rows)
         variants = [rng.integers(0, bank.shape[1], size) for bank in self.tokens]
         blocked = self.truth[torch.from_numpy(sources[:, 1]), _BLOCKED].numpy() > 0
         notes = rng.integers(CAPTIONS, self.tokens[1].shape[1], size)
@@ -80,19 +84,40 @@ class TokenBank:
             [torch.from_numpy(sources[:, m]) for m in range(4)], [torch.from_numpy(v) for v in variants], device
         )
         index = torch.from_numpy(rows)
-        return Batch(
-            tokens,
-            torch.from_numpy(presence).to(device),
-            torch.from_numpy(age.astype(np.float32)).to(device),
-            self.truth[index].to(device),
-            index,
-        )
+        presence, ages = torch.from_numpy(_PRESENCE[members]), torch.from_numpy(age.astype(np.float32))
+        return Batch(tokens, presence.to(device), ages.to(device), self.truth[index].to(device), index)
+
+    def _old_words(
+        self, rng: np.random.Generator, rows: NDArray[np.int64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Ages (B,) of texts in a stream, and the scenes (B,) that they speak of."""
+        size, kind = len(rows), rng.random(len(rows))
+        age = np.where(kind < 0.4, rng.uniform(0.0, 0.3, size), rng.exponential(2.5, size))
+        age = np.where(kind > 0.85, rng.uniform(0.0, 40.0, size), age)
+        lasting = self.truth[:, _BLOCKED].numpy() * 10
+        groups = np.where(rng.random(size) < 0.9, 1, 0)
+        sources = rows.copy()
+        for keep_weather in (0, 1):
+            keys = lasting + (self.truth[:, _WEATHER].numpy() + 1) * keep_weather
+            for key in np.unique(keys):
+                mine = np.flatnonzero((keys[rows] == key) & (groups == keep_weather))
+                sources[mine] = rng.choice(np.flatnonzero(keys == key), len(mine))
+        stale = rng.random(size) < 1.0 - np.exp(-age / _WORDS_LAST)
+        return age, np.where(stale, sources, rows)
 
 
 _PRESENCE = np.array([[float(m in members) for m in range(4)] for members in SUBSETS], np.float32)
+_WORDS_LAST = 3.0
+"""Seconds after which words about what is in view have become untrue in a stream, with probability 1 - 1/e."""
 
 
-def _ages(rng: np.random.Generator, size: int) -> np.ndarray[Any, Any]:
+def _untrue(age: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Probability that packets (B, 4) of these ages no longer hold."""
+    gone: NDArray[np.float64] = 1.0 - np.exp(-age / np.array(LIFETIMES))
+    return gone
+
+
+def _ages(rng: np.random.Generator, size: int) -> NDArray[np.float64]:
     """Mostly fresh, sometimes old: (B, 4) seconds."""
     kind = rng.random((size, 4))
     age = np.where(kind < 0.6, rng.uniform(0.0, 0.1, (size, 4)), rng.exponential(0.3, (size, 4)))

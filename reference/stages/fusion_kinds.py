@@ -26,8 +26,8 @@ def run(ctx: Context) -> None:
     bank = encode_split(ctx, encoders, "train")
     entries = ctx.config("fusion")["modules"]
     teacher, heads = (build_module(part, entries[part]) for part in (f"fuse.{DEFAULT}", "heads"))
-    teacher.load_state_dict(ctx.weights(f"fuse.{DEFAULT}"))
-    heads.load_state_dict(ctx.weights("heads"))
+    teacher.load_state_dict(ctx.weights(f"fuse.{DEFAULT}", "streams"))
+    heads.load_state_dict(ctx.weights("heads", "streams"))
     for frozen in (teacher, heads):
         frozen.to(ctx.device).eval().requires_grad_(False)
     kinds = nn.ModuleDict({name: build_module("fusion", {"kind": name}) for name in FUSIONS if name != DEFAULT}).to(
@@ -38,7 +38,7 @@ def run(ctx: Context) -> None:
     total = ctx.pick(1500, quick=3)
     for step in ctx.steps(state, total, "kinds"):
         set_rate(adam, _PEAK * rate(step, total))
-        batch = bank.batch(ctx.rng("batch", step), ctx.pick(_BATCH, quick=16), ctx.device)
+        batch = bank.batch(ctx.rng("batch", step), ctx.pick(_BATCH, quick=16), ctx.device, "stream")
         meaning = bank.meaning[batch.rows].to(ctx.device)
         adam.zero_grad(set_to_none=True)
         with cheap(ctx), torch.no_grad():
@@ -68,4 +68,4 @@ def run(ctx: Context) -> None:
     )
 
 
-STAGE = Stage("fusion_kinds", needs=("fusion",), run=run)
+STAGE = Stage("fusion_kinds", needs=("streams",), run=run)

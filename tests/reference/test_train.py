@@ -20,7 +20,7 @@ from chiasm.reference.stages import find_stages, in_order  # noqa: E402
 from chiasm.runtime.errors import ChiasmError  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 
-PERCEPTION = ("data", "tokenizer", "encoders", "fusion", "fusion_kinds")
+PERCEPTION = ("data", "tokenizer", "encoders", "fusion", "streams", "fusion_kinds")
 
 
 @pytest.fixture(scope="module")

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..layers import CrossBlock, FeedForward, closed, masked_softmax
-from .common import STATE, FusionHead, Intake, spread
+from .common import AGE_SCALES, STATE, FusionHead, Intake, spread
 
 __all__ = ["AdaptiveFusion"]
 
@@ -24,8 +24,9 @@ class AdaptiveFusion(FusionHead):
 
     The decay rates are positive and learned, one per modality, and the score sees the packet's own tokens only: so the
     weight of a packet always falls as it ages, as exp(−rate · age) before normalisation. The same term lowers its
-    tokens in the cross-attention. ``lifetimes``: seconds after which a packet of each modality is probably untrue; they
-    bound the rates.
+    tokens in the cross-attention, and what is read from a packet knows its age. A packet that says nothing (a dark
+    frame, chatter) gets a low score. ``lifetimes``: seconds after which a packet of each modality is probably untrue;
+    they bound the rates.
     """
 
     def __init__(
@@ -41,6 +42,8 @@ class AdaptiveFusion(FusionHead):
         self.score_norm = nn.LayerNorm(width)
         self.score = FeedForward(width, 48, 1)
         self.rate = nn.Parameter(torch.zeros(4))
+        self.register_buffer("scales", 1.0 / torch.tensor(AGE_SCALES), persistent=False)
+        self.aged = nn.Parameter(torch.zeros(4, len(AGE_SCALES), width))
         self.cross = CrossBlock(width, heads, hidden)
         self.last = nn.LayerNorm(width)
         self.value = nn.Linear(width, STATE)
@@ -51,6 +54,7 @@ class AdaptiveFusion(FusionHead):
         rate = torch.minimum(nn.functional.softplus(self.rate), cast(Tensor, self.fastest))
         staleness = torch.clamp(rate * age, max=_OLDEST)
         weights = masked_softmax(self.score(self.score_norm(senses))[..., 0] - staleness, presence)
+        passed = (1.0 - torch.exp(-age[:, :, None, None] * cast(Tensor, self.scales))) * presence[:, :, None, None]
         bias = spread(closed(presence) - staleness)
-        x = self.last(self.cross(senses, torch.cat(taken, dim=1), bias))
+        x = self.last(self.cross(senses + (passed @ self.aged)[:, :, 0], torch.cat(taken, dim=1), bias))
         return (weights[:, :, None] * torch.relu(self.value(x))).sum(dim=1), weights

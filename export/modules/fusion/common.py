@@ -7,13 +7,13 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-__all__ = ["COUNTS", "MODALITIES", "STATE", "TOKEN", "FusionHead", "Intake", "spread"]
+__all__ = ["AGE_SCALES", "COUNTS", "MODALITIES", "STATE", "TOKEN", "FusionHead", "Intake", "spread"]
 
 MODALITIES = ("image", "text", "audio", "radar")
 COUNTS = (16, 8, 8, 8)
 """Tokens of each modality, in the order of `MODALITIES`."""
 TOKEN, STATE = 128, 256
-_AGE_SCALES = (0.25, 1.0, 4.0, 30.0)
+AGE_SCALES = (0.25, 1.0, 4.0, 30.0)
 
 
 def spread(per_modality: Tensor) -> Tensor:
@@ -34,8 +34,8 @@ class Intake(nn.Module):
         self.absent = nn.Parameter(torch.randn(4, 1, TOKEN) * 0.5)
         self.map = nn.Linear(TOKEN, width)
         self.modality = nn.Parameter(torch.randn(4, width) * 0.5)
-        self.age = nn.Parameter(torch.zeros(4, len(_AGE_SCALES), width)) if aged else None
-        self.register_buffer("rates", 1.0 / torch.tensor(_AGE_SCALES), persistent=False)
+        self.age = nn.Parameter(torch.zeros(4, len(AGE_SCALES), width)) if aged else None
+        self.register_buffer("rates", 1.0 / torch.tensor(AGE_SCALES), persistent=False)
 
     def forward(self, tokens: tuple[Tensor, ...], presence: Tensor, age: Tensor) -> list[Tensor]:
         vectors = self.modality[None].expand(presence.shape[0], -1, -1)
