@@ -92,10 +92,41 @@ std::atomic<const Passes *> &chosen() {
     return passes;
 }
 
-// Row `row` of the band: `count` pixels from `source` on, each to its place among the lanes.
-void stage_row(const Picture &image, const std::uint8_t *source, std::size_t count, std::size_t row, std::uint8_t *staged) {
-    std::uint8_t *target = staged + row * pixel;
+#ifdef __x86_64__
+// As `stage_row` for a whole band whose pixels lie side by side, four by four: the twelve bytes of each row are spread to
+// four pixels, then rows and columns change places. Gives the pixels done; the last ones are left out because sixteen bytes
+// are read. `ahead` leads to the next band, which is fetched meanwhile: a frame is larger than the cache that it comes to.
+__attribute__((target("ssse3"))) std::size_t stage_packed(const std::uint8_t *const *rows, std::size_t count,
+                                                          std::int64_t ahead, std::uint8_t *staged) {
+    const __m128i spread = _mm_setr_epi8(0, 1, 2, -1, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11, -1);
     std::size_t x = 0;
+    for (; x + 6 <= count; x += 4) {
+        __m128i row[band];
+        for (std::size_t r = 0; r < band; ++r) {
+            const std::uint8_t *source = rows[r] + x * 3;
+            if (x % 16 == 0) __builtin_prefetch(source + ahead);
+            row[r] = _mm_shuffle_epi8(_mm_loadu_si128(reinterpret_cast<const __m128i *>(source)), spread);
+        }
+        const __m128i a = _mm_unpacklo_epi32(row[0], row[1]), b = _mm_unpacklo_epi32(row[2], row[3]);
+        const __m128i c = _mm_unpackhi_epi32(row[0], row[1]), d = _mm_unpackhi_epi32(row[2], row[3]);
+        __m128i *target = reinterpret_cast<__m128i *>(staged + x * lanes);
+        _mm_storeu_si128(target, _mm_unpacklo_epi64(a, b));
+        _mm_storeu_si128(target + 1, _mm_unpackhi_epi64(a, b));
+        _mm_storeu_si128(target + 2, _mm_unpacklo_epi64(c, d));
+        _mm_storeu_si128(target + 3, _mm_unpackhi_epi64(c, d));
+    }
+    return x;
+}
+bool can_stage_packed() { return static_cast<bool>(__builtin_cpu_supports("ssse3")); }
+#else
+std::size_t stage_packed(const std::uint8_t *const *, std::size_t, std::int64_t, std::uint8_t *) { return 0; }
+bool can_stage_packed() { return false; }
+#endif
+
+// Row `row` of the band: the pixels from `x` to `count` of `source`, each to its place among the lanes.
+void stage_row(const Picture &image, const std::uint8_t *source, std::size_t x, std::size_t count, std::size_t row,
+               std::uint8_t *staged) {
+    std::uint8_t *target = staged + row * pixel;
     if (image.channel_stride == 1 && image.column_stride == 3)
         // Four bytes at a time; the last pixel is left out because the fourth byte may lie beyond the array.
         for (; x + 1 < count; ++x) std::memcpy(target + x * lanes, source + x * 3, pixel);
@@ -134,16 +165,21 @@ void resample(const Picture &image, const Axis &rows, const Axis &columns, const
     const std::size_t height = static_cast<std::size_t>(bottom - top), width = static_cast<std::size_t>(right - left);
     const std::size_t bands = (height + band - 1) / band;
     const std::size_t stride = (columns.length * pixel + lanes - 1) / lanes * lanes;
+    const bool packed = image.channel_stride == 1 && image.column_stride == 3 && can_stage_packed();
     const Passes &passes = *chosen().load(std::memory_order_relaxed);
     const std::unique_ptr<std::uint8_t[]> staged(new std::uint8_t[width * lanes]());
     const std::unique_ptr<std::uint8_t[]> narrow(new std::uint8_t[bands * band * stride]());
 
     const std::uint8_t *corner = image.data + top * image.row_stride + left * image.column_stride;
     for (std::size_t b = 0; b < bands; ++b) {
+        const std::uint8_t *sources[band];
         for (std::size_t row = 0; row < band; ++row) {
             const std::size_t y = std::min(b * band + row, height - 1);  // the last band repeats the last row
-            stage_row(image, corner + static_cast<std::int64_t>(y) * image.row_stride, width, row, staged.get());
+            sources[row] = corner + static_cast<std::int64_t>(y) * image.row_stride;
         }
+        const std::int64_t ahead = b + 2 < bands ? static_cast<std::int64_t>(band) * image.row_stride : 0;
+        const std::size_t done = packed ? stage_packed(sources, width, ahead, staged.get()) : 0;
+        for (std::size_t row = 0; row < band; ++row) stage_row(image, sources[row], done, width, row, staged.get());
         passes.across(staged.get(), columns, left, narrow.get() + b * band * stride, stride);
     }
 
