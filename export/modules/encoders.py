@@ -105,8 +105,10 @@ def mel_filters(bins: int, mels: int, rate: int, low: float, high: float) -> NDA
 class LogMel(nn.Module):
     """Waveform (B, samples) → normalised log-mel spectrogram (B, mels, frames); nothing in it is learned.
 
-    The DFT is a convolution with fixed sine and cosine kernels under a periodic Hann window, so that every backend can
-    run it. Values: log(max(power through the mel filters, 1e-5)), minus ``mean``, divided by ``deviation``.
+    The DFT is two matrix products with fixed cosines and sines under a periodic Hann window, so that every backend can
+    run it. Window and cosines are even around the middle of a frame and sines odd: each product takes the sum or the
+    difference of a frame and its mirror image, half as long. ``window`` must be twice ``hop`` (`ValueError`).
+    Values: log(max(power through the mel filters, 1e-5)), minus ``mean``, divided by ``deviation``.
     """
 
     def __init__(
@@ -121,18 +123,25 @@ class LogMel(nn.Module):
         deviation: float = 4.0,
     ) -> None:
         super().__init__()
-        self.hop, self.bins, self.mean, self.deviation = hop, window // 2 + 1, mean, deviation
-        angles = 2.0 * np.pi * np.outer(np.arange(self.bins), np.arange(window)) / window
-        hann = 0.5 - 0.5 * np.cos(2.0 * np.pi * np.arange(window) / window)
-        kernels = np.concatenate([np.cos(angles), np.sin(angles)]) * hann
-        filters = mel_filters(self.bins, mels, rate, low, high)
-        self.register_buffer("kernels", torch.tensor(kernels[:, None], dtype=torch.float32), persistent=False)
-        self.register_buffer("filters", torch.tensor(filters), persistent=False)
+        if window != 2 * hop:
+            raise ValueError(f"window is {window}, expected twice hop ({2 * hop})")
+        self.hop, self.mean, self.deviation = hop, mean, deviation
+        bins, places = window // 2 + 1, np.arange(1, hop + 1)
+        angles = 2.0 * np.pi * np.outer(places, np.arange(bins)) / window
+        hann = 0.5 - 0.5 * np.cos(2.0 * np.pi * places / window)
+        hann[-1] /= 2.0  # the middle of a frame is its own mirror image
+        for name, wave in (("cosines", np.cos(angles)), ("sines", np.sin(angles))):
+            self.register_buffer(name, torch.tensor(wave * hann[:, None], dtype=torch.float32), persistent=False)
+        self.register_buffer("filters", torch.tensor(mel_filters(bins, mels, rate, low, high)), persistent=False)
 
     def forward(self, waveform: Tensor) -> Tensor:
-        waves = nn.functional.conv1d(waveform[:, None], cast(Tensor, self.kernels), stride=self.hop)
-        real, imaginary = waves[:, : self.bins], waves[:, self.bins :]
-        power = cast(Tensor, self.filters) @ (real * real + imaginary * imaginary)
+        count = waveform.shape[1] // self.hop
+        hops = waveform[:, : count * self.hop].reshape(-1, count, self.hop)
+        first, second = hops[:, :-1], hops[:, 1:]
+        ahead, mirrored = torch.cat((first[:, :, 1:], second[:, :, :1]), dim=2), second.flip(2)
+        real = (ahead + mirrored) @ cast(Tensor, self.cosines)
+        imaginary = (ahead - mirrored) @ cast(Tensor, self.sines)
+        power = cast(Tensor, self.filters) @ (real * real + imaginary * imaginary).transpose(1, 2)
         return (torch.log(torch.clamp(power, min=1.0e-5)) - self.mean) / self.deviation
 
 
