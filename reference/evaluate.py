@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import sys
 import time
 from importlib import metadata
 from pathlib import Path
@@ -148,7 +149,7 @@ def main(
         if write:
             _write(checkpoint / "model_card.md", card(numbers, getattr(model, "parameters", {})))
     except ChiasmError as error:
-        print(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from error
 
 

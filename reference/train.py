@@ -6,7 +6,9 @@ published weights become the checkpoint folder. The stage protocol is described 
 
 from __future__ import annotations
 
+import json
 import shutil
+import sys
 import time
 from pathlib import Path
 from typing import Annotated, Any
@@ -55,6 +57,7 @@ def train(
         raise ChiasmError(f"unknown stage {stage!r}: expected one of {', '.join(names)}")
     console = console or Console()
     device = pick_device(device)
+    _same_run(work, {"seed": seed, "quick": quick})
     torch.set_num_threads(threads)
     ran = []
     for each in stages:
@@ -74,13 +77,28 @@ def train(
     return ran
 
 
+def _same_run(work: Path, settings: dict[str, Any]) -> None:
+    """Refuse to go on in a folder that another seed, or a --quick run, has begun."""
+    path = work / "run.json"
+    if path.exists():
+        begun = json.loads(path.read_text(encoding="utf-8"))
+        if begun != settings:
+            raise ChiasmError(
+                f"{work} holds another run",
+                found=begun,
+                expected=settings,
+                fix="Give another --work folder, or delete it.",
+            )
+        return
+    work.mkdir(parents=True, exist_ok=True)
+    write_json(path, settings)
+
+
 def write_checkpoint(work: Path, out: Path) -> dict[str, int]:
     """Write all published parts (fp16), the merged config.json and tokenizer.json into ``out``.
 
     Returns the number of values in each part. Files of ``out`` that training does not make (the model card) stay.
     """
-    import json
-
     config: dict[str, Any] = {"format": "chiasm-checkpoint", "version": 1}
     for path in sorted(work.glob("*/config.json")):
         _merge(config, json.loads(path.read_text(encoding="utf-8")))
@@ -126,7 +144,7 @@ def main(
             counts = write_checkpoint(work, target)
             print(f"{target}: {len(counts)} parts, {sum(counts.values()):,} values")
     except ChiasmError as error:
-        print(f"error: {error}")
+        print(f"error: {error}", file=sys.stderr)
         raise SystemExit(2) from error
 
 

@@ -68,6 +68,11 @@ def test_a_finished_stage_is_not_run_again(work: Path) -> None:
     assert training.train(work, stage="tokenizer", quick=True, device="cpu") == []
 
 
+def test_a_folder_of_another_run_is_refused(work: Path) -> None:
+    with pytest.raises(ChiasmError, match="holds another run"):
+        training.train(work, stage="tokenizer", seed=1, quick=True, device="cpu")
+
+
 def test_every_stage_leaves_a_log(work: Path) -> None:
     for name in PERCEPTION:
         log = json.loads((work / name / "log.json").read_text())
