@@ -13,6 +13,7 @@ from .common import BundleArgument, JsonOption, bundle_path, emit_json, progress
 
 if TYPE_CHECKING:
     from ..export.checkpoints import Checkpoint
+    from ..export.report import Report
 
 
 def command(
@@ -54,6 +55,7 @@ def command(
         report = verify(
             opened, captures, checkpoint=loaded, progress=lambda words, share: advance(words, 0.1 + 0.9 * share)
         )
+    report = _carry(opened.path / FILE, report)
     raw = encode(report)
     if as_json:
         emit_json(report)
@@ -73,3 +75,15 @@ def _load(checkpoint: str | None) -> Checkpoint | None:
     from ..reference import CHECKPOINT
 
     return load_checkpoint(CHECKPOINT if checkpoint == "reference" else Path(checkpoint))
+
+
+def _carry(path: Path, report: Report) -> Report:
+    """The report with what the bundle's own says about how it was exported, if that can be read."""
+    import msgspec
+
+    from ..export.report import carry, decode
+
+    try:
+        return carry(decode(path.read_bytes()), report)
+    except (OSError, msgspec.MsgspecError):
+        return report

@@ -68,11 +68,8 @@ def _fused(report: Report, default: str) -> list[Any]:
     for head in heads:
         shown = columns if head == heads[0] else columns[: len(accuracy[default])]
         names = [precision if kind == default else kind for kind, precision in shown]
-        title = f"\n{head}: accuracy on {report.fused.samples} scenes, fusion {default}" + (
-            " in every precision, other kinds in FP32"
-            if shown == columns and len(columns) > len(accuracy[default])
-            else ""
-        )
+        others = ", other kinds FP32" if len(shown) > len(accuracy[default]) else ""
+        title = f"\n{head}: accuracy on {report.fused.samples} scenes ({default}{others})"
         table = _table(title, 1, "present", *names)
         for present in accuracy[default]["fp32"]:
             cells = [f"{accuracy[kind][precision][present][head]:.3f}" for kind, precision in shown]

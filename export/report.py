@@ -14,7 +14,7 @@ import msgspec
 from ..runtime.manifest import Tolerances
 from .measure import Difference
 
-__all__ = ["FILE", "FusedReport", "PartReport", "Refused", "Report", "VariantReport", "decode", "encode"]
+__all__ = ["FILE", "FusedReport", "PartReport", "Refused", "Report", "VariantReport", "carry", "decode", "encode"]
 
 FILE = "verify.json"
 
@@ -88,3 +88,18 @@ def _rounded(value: Any) -> Any:
 def decode(raw: bytes) -> Report:
     """Raises `msgspec.MsgspecError` when it is not a report."""
     return msgspec.json.decode(raw, type=Report)
+
+
+def carry(old: Report, new: Report) -> Report:
+    """`new` with what only an export knows, from `old`: how variants of equal size were made, and the refused ones."""
+    parts = {}
+    for part, each in new.parts.items():
+        known = old.parts[part].variants if part in old.parts else {}
+        variants = {
+            name: msgspec.structs.replace(made, method=known[name].method, kept=known[name].kept)
+            if name in known and known[name].bytes == made.bytes
+            else made
+            for name, made in each.variants.items()
+        }
+        parts[part] = msgspec.structs.replace(each, variants=variants)
+    return msgspec.structs.replace(new, parts=parts, refused=old.refused)

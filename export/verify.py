@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING
 
+import msgspec
 import numpy as np
 
 from ..runtime.bundle import Bundle
@@ -21,10 +22,10 @@ from . import fused
 from .calibrate import Calibration, Feeds, Sample, part_feeds, prepare, subsets
 from .graphs import parse, serialise
 from .interfaces import Interface
-from .measure import Difference, compare, worst
+from .measure import Difference, compare, interleaved, worst
 from .report import FusedReport, PartReport, Refused, Report, VariantReport
 from .rounding import rounded
-from .sessions import run_all
+from .sessions import Runner, run_all
 
 if TYPE_CHECKING:
     import torch
@@ -39,7 +40,7 @@ Progress = Callable[[str, float], object]
 """Told what is being done and which fraction of the whole is done."""
 Variants = Mapping[str, Mapping[str, bytes]]
 """Part → precision → graph."""
-_FEEDS = 96
+_FEEDS, _ROUNDS = 96, 30
 
 
 def runnable(graph: bytes, precision: str) -> bytes:
@@ -206,13 +207,7 @@ def verify(
         passed=True, reference="torch" if checkpoint else "fp32 graph", tolerances=manifest.tolerances, parts=parts,
         fused=report, machine=machine().to_dict(), packages=packages(),
     )  # fmt: skip
-    return whole if not failures(whole, manifest.fusion.default) else _failed(whole)
-
-
-def _failed(report: Report) -> Report:
-    import msgspec
-
-    return msgspec.structs.replace(report, passed=False)
+    return msgspec.structs.replace(whole, passed=not failures(whole, manifest.fusion.default))
 
 
 def _parts(
@@ -234,6 +229,11 @@ def _parts(
         for each in spec.variants:
             made = run_all(runnable(variants[part][each.precision], each.precision), feeds[part])
             own[each.precision] = VariantReport(outputs=compare(reference, made), bytes=each.bytes)
+        times = interleaved([Runner(variants[part][name]) for name in own], feeds[part], _ROUNDS)
+        own = {
+            name: msgspec.structs.replace(each, milliseconds=1e3 * seconds)
+            for (name, each), seconds in zip(own.items(), times, strict=True)
+        }
         found[part] = PartReport(preferred=spec.preferred, feeds=len(feeds[part]), variants=own)
     return found
 

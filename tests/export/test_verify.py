@@ -176,3 +176,20 @@ def test_the_report_is_json_and_comes_back(bundle: Bundle, captures: Calibration
     assert set(again.parts) == set(bundle.manifest.parts)
     with pytest.raises(msgspec.MsgspecError):
         report.decode(raw.replace(b'"passed"', b'"past"'))
+
+
+def test_a_new_report_keeps_what_only_the_export_knew(bundle: Bundle, captures: Calibration) -> None:
+    new = verify(bundle, Calibration(captures.sets))
+    refused = report.Refused(part="heads", precision="fp16", tensor="hazard", figure=0.5, limit=0.999)
+    radar = new.parts["radar"].variants
+    assert radar["int8-cpu"].method is None
+    made = msgspec.structs.replace(radar["int8-cpu"], method="static", kept=("conv_1",))
+    parts = {**new.parts, "radar": msgspec.structs.replace(new.parts["radar"], variants={**radar, "int8-cpu": made})}
+    old = msgspec.structs.replace(new, parts=parts, refused=(refused,))
+    kept = report.carry(old, new)
+    assert kept.parts["radar"].variants["int8-cpu"].kept == ("conv_1",)
+    assert kept.refused == (refused,)
+    other = msgspec.structs.replace(made, bytes=made.bytes + 1)
+    parts["radar"] = msgspec.structs.replace(new.parts["radar"], variants={"int8-cpu": other})
+    again = report.carry(msgspec.structs.replace(old, parts=parts), new)
+    assert again.parts["radar"].variants["int8-cpu"].method is None
