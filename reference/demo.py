@@ -75,8 +75,8 @@ def run_demo(
     figures, measured = _write_bench(folder, bench, step("bench", "measuring"))
     step("report", "writing the report")(0.0)
     story = Story(
-        manifest, backend, precisions, seconds, seed, tuple(drive.texts()), tuple(decisions), live, tuple(examples),
-        measured, film.read_bytes(),
+        str(folder), manifest, backend, precisions, seconds, seed, tuple(drive.texts()), tuple(decisions), live,
+        tuple(examples), measured, film.read_bytes(),
     )  # fmt: skip
     report = folder / "report.html"
     write_file(report, lambda file: file.write(render(story).encode()))

@@ -13,7 +13,7 @@ from .demo_story import Story
 __all__ = ["histogram", "percentile", "plain", "ribbons", "segments", "stages", "weights"]
 
 WIDTH, LEFT, RIGHT = 1000.0, 116.0, 16.0
-_LETTER = 6.9
+_LETTER = 7.6
 """About the width of a letter at the ribbons' size."""
 
 
@@ -133,7 +133,8 @@ def histogram(values_ms: Sequence[float]) -> str:
     """How the latencies are distributed, with the percentiles that matter."""
     top, high, base = 40.0, 150.0, 190.0
     marks = {"p50": percentile(values_ms, 0.5), "p90": percentile(values_ms, 0.9), "p99": percentile(values_ms, 0.99)}
-    limit = max(1.15 * marks["p99"], 1e-3)
+    # A far p99 would press everything else against the axis: then it is named at the edge.
+    limit = max(min(1.15 * marks["p99"], 4.0 * marks["p90"]), 1e-3)
     counts, edges = np.histogram([value for value in values_ms if value <= limit], bins=60, range=(0.0, limit))
     scale = (WIDTH - LEFT - RIGHT) / limit
     body = [f'<line class="rule" x1="{LEFT:g}" x2="{WIDTH - RIGHT:g}" y1="{base:g}" y2="{base:g}"/>']
@@ -146,16 +147,18 @@ def histogram(values_ms: Sequence[float]) -> str:
         )
     for row, (name, value) in enumerate(marks.items()):
         x, y = LEFT + scale * value, 14.0 + 13 * row
-        body.append(f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{y + 4:g}" y2="{base:g}"/>')
-        side, x = ("end", x - 5) if x > WIDTH - 160 else ("", x + 5)
-        words = f'<tspan class="strong">{name}</tspan> {value:.2f} ms'
+        beyond = value > limit
+        if not beyond:
+            body.append(f'<line class="mark" x1="{x:.1f}" x2="{x:.1f}" y1="{y + 4:g}" y2="{base:g}"/>')
+        side, x = ("end", min(x - 5, WIDTH - RIGHT)) if x > WIDTH - 160 else ("", x + 5)
+        words = f'<tspan class="strong">{name}</tspan> {value:.2f} ms{" →" if beyond else ""}'
         body.append(f'<text class="small {side}" x="{x:.1f}" y="{y + 6:g}">{words}</text>')
     for tick in _ticks(0.93 * limit):
         x = LEFT + scale * tick
         body.append(f'<text class="small faint mid" x="{x:.1f}" y="{base + 18:g}">{tick:g}</text>')
-    beyond = len(values_ms) - int(counts.sum())
-    if beyond:
-        words = f"{beyond} more, up to {max(values_ms):.1f} ms →"
+    further = len(values_ms) - int(counts.sum())
+    if further:
+        words = f"{further} more, up to {max(values_ms):.1f} ms →"
         body.append(f'<text class="small faint end" x="{WIDTH - RIGHT:g}" y="{base - 8:g}">{words}</text>')
     body.append(f'<text class="small faint end" x="{WIDTH - RIGHT:g}" y="{base + 18:g}">milliseconds</text>')
     body.append(f'<text class="small faint end" x="{LEFT - 8:g}" y="{top + 8:g}">decisions</text>')

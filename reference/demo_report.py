@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from base64 import b64encode
 from collections.abc import Iterator, Mapping, Sequence
 from html import escape
@@ -44,12 +45,15 @@ The same fused state can be turned back into a picture. The camera was not asked
 on the left alone, by a denoiser that was distilled to a few steps. What those senses cannot know is made up from what
 such streets look like."""
 
-FILES = "--image demo/drive.mp4 --audio demo/drive.mp4 --radar demo/drive.npz --text demo/notes.txt"
 NEXT = (
-    ("the same files again: your own film and results", f"chiasm run reference {FILES} --sink my.mp4 --sink my.jsonl"),
+    (
+        "the same files again: your own film and results",
+        "chiasm run reference --image {0}/drive.mp4 --audio {0}/drive.mp4 --radar {0}/drive.npz \\\n"
+        "    --text {0}/notes.txt --sink my.mp4 --sink my.jsonl",
+    ),
     ("your camera and microphone, in a window", "chiasm run reference --image camera:0 --audio mic: --sink window"),
     ("a picture from words", 'chiasm generate reference --text "a red bus on the left in the rain" --out bus.png'),
-    ("another, longer drive", "chiasm demo --seed 7 --seconds 30"),
+    ("another, longer drive", "chiasm demo --seed 7 --seconds 30 --out longer"),
     ("what the bundle holds, and what each precision costs", "chiasm inspect reference"),
     ("every figure of this machine", "chiasm bench reference --scenario all --out bench.json --plot bench.png"),
     ("what is installed and what is missing", "chiasm doctor"),
@@ -283,7 +287,10 @@ def _number(value: Any) -> str:
 
 def _next(story: Story) -> str:
     """Commands that lead on from here."""
-    body = "\n".join(f'<span class="why"># {escape(why)}</span>\n{escape(command)}\n' for why, command in NEXT)
+    folder = shlex.quote(story.folder)
+    body = "\n".join(
+        f'<span class="why"># {escape(why)}</span>\n{escape(command.format(folder))}\n' for why, command in NEXT
+    )
     name = story.manifest.model.name
     footer = f"{name} · drive {story.seed}, {story.seconds:g} s · made on this machine; loads nothing from a network"
     return f"<h2>What to try next</h2><pre>{body}</pre><footer>{escape(footer)}</footer>"

@@ -60,6 +60,7 @@ class Live:
 class Story:
     """Everything that the report tells. `bench` is a bench report in plain types, `video` the annotated film."""
 
+    folder: str
     manifest: Manifest
     backend: str
     precisions: Mapping[str, str]

@@ -15,7 +15,7 @@ from chiasm.reference.demo_drive import FPS, SIZE, record
 from chiasm.reference.demo_story import outages
 from chiasm.reference.drive import Drive
 from chiasm.runtime import open_bundle, open_source
-from chiasm.runtime.errors import InputError, MissingExtraError
+from chiasm.runtime.errors import ChiasmError, InputError, MissingExtraError
 
 av: Any = pytest.importorskip("av")
 cv2: Any = pytest.importorskip("cv2")
@@ -121,7 +121,7 @@ def test_the_report_is_one_page_that_needs_nothing_else(made: tuple[Path, Outcom
     assert film.startswith("data:video/mp4;base64,AAAA")
     for words in ("camera dark", "microphone unplugged", "p99", "a pretended processor", "a pretended <bench>"):
         assert words in page.words
-    assert "chiasm run reference" in page.words
+    assert f"chiasm run reference --image {made[0]}/drive.mp4" in page.words
 
 
 def test_the_charts_show_the_outages_where_they_were(made: tuple[Path, Outcome, Any]) -> None:
@@ -194,6 +194,23 @@ def test_the_command_shows_the_same_drive() -> None:
     from chiasm.cli.demo import command
 
     assert inspect.signature(command).parameters["seed"].default == SEED
+
+
+@pytest.mark.slow
+def test_the_command_measures_in_a_process_of_its_own(tiny: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    from chiasm.cli.demo import _bench
+
+    report = _bench(tiny)(lambda _: None)
+    assert set(report["scenarios"]) == {"single-stream", "fixed-rate"}
+    assert report["scenarios"]["fixed-rate"]["frame_age_ms"]["p50"] > 0
+
+
+def test_a_bench_that_fails_says_why(tmp_path: Path) -> None:
+    from chiasm.cli.demo import _bench
+
+    with pytest.raises(ChiasmError, match=r"the bench failed: found No bundle here.*Try: chiasm bench"):
+        _bench(tmp_path / "nowhere")(lambda _: None)
 
 
 def test_segments_and_percentiles() -> None:
