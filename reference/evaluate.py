@@ -12,6 +12,7 @@ import os
 import platform
 import sys
 import time
+from contextlib import closing
 from importlib import metadata
 from pathlib import Path
 from typing import Annotated, Any
@@ -132,17 +133,11 @@ def main(
             raise ChiasmError(
                 "The model card is written from the whole checkpoint", fix="Leave out --bundle and --fusion"
             )
-        model = _model(checkpoint, bundle)
-        if fusion is not None and fusion not in model.kinds:
-            raise ChiasmError("Unknown fusion kind", found=fusion, expected=", ".join(model.kinds))
-        numbers = evaluate(
-            model,
-            checkpoint,
-            scenes=scenes,
-            galleries=galleries,
-            pictures=pictures,
-            kinds=(fusion,) if fusion is not None else None,
-        )
+        with closing(_model(checkpoint, bundle)) as model:
+            if fusion is not None and fusion not in model.kinds:
+                raise ChiasmError("Unknown fusion kind", found=fusion, expected=", ".join(model.kinds))
+            kinds = (fusion,) if fusion is not None else None
+            numbers = evaluate(model, checkpoint, scenes=scenes, galleries=galleries, pictures=pictures, kinds=kinds)
         print(tables(numbers))
         if out is not None:
             _write(out, json.dumps(numbers, indent=1, ensure_ascii=False) + "\n")

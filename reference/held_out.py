@@ -70,6 +70,10 @@ class Model(Protocol):
         """Pictures (N, 64, 64, 3) from `PICTURE_FROM`; text is the caption."""
         ...
 
+    def close(self) -> None:
+        """Let go of what is open."""
+        ...
+
 
 def render_held_out(
     balance: str, count: int, *, offset: int = 0, advance: Callable[[int], None] = lambda count: None

@@ -107,3 +107,7 @@ class TorchModel:
             picture = self._nets[decoder.pictures[decoder.default]](latents)
             made.append(((picture.clamp(-1.0, 1.0) + 1.0) * 127.5).round().to(torch.uint8))
         return np.ascontiguousarray(torch.cat(made).permute(0, 2, 3, 1).numpy())
+
+    def close(self) -> None:
+        """See `held_out.Model`; forgets the tokens."""
+        self._seen.clear()

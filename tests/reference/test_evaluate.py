@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 import pytest
-from chiasm.reference import CHECKPOINT
+from chiasm.reference import BUNDLE, CHECKPOINT
 from chiasm.reference.card import card, tables
 from chiasm.reference.dataset import ATTRIBUTES, MODALITIES
 from chiasm.reference.held_out import HeldOut, hazard_table, picture_table, render_held_out, retrieval_table
@@ -44,6 +45,9 @@ class Oracle:
         """One direction per scene."""
         eye = np.eye(len(scenes), dtype=np.float32)
         return {"image": eye, "text": np.roll(eye, self._shift, axis=0), "audio": eye, "radar": eye}
+
+    def close(self) -> None:
+        pass
 
     def pictures(self, scenes: HeldOut, steps: int) -> NDArray[np.uint8]:
         return np.roll(scenes.images, 0 if steps == 4 else 1, axis=0)
@@ -154,6 +158,25 @@ def test_shipped_checkpoint_keeps_its_promises(scenes: HeldOut) -> None:
         assert max(row[modality] for modality in MODALITIES) <= 0.75, name
     found = retrieval_table(model, render_held_out("natural", 200, offset=100_000))
     assert min(found.values()) >= 0.80, found
+
+
+def test_bundle_answers_as_the_checkpoint_does() -> None:
+    pytest.importorskip("torch", reason="the checkpoint is evaluated in torch (pip install 'chiasm[export]')")
+    pytest.importorskip("onnxruntime", reason="the bundle runs on ONNX Runtime (pip install 'chiasm[cpu]')")
+    if not (BUNDLE / "manifest.json").exists():
+        pytest.skip("no bundle has been exported yet (chiasm export)")
+    from chiasm.reference.bundle_model import BundleModel
+    from chiasm.reference.torch_model import TorchModel
+
+    few = render_held_out("hazard", 40)
+    with closing(BundleModel("reference")) as bundle:
+        torch_model = TorchModel(CHECKPOINT)
+        for members in ((0, 1, 2, 3), (1,), (0, 2)):
+            found, known = (each.answers(few, "late", members)["hazard"] for each in (bundle, torch_model))
+            assert (found == known).mean() >= 0.95
+        ours, theirs = bundle.embeddings(few), torch_model.embeddings(few)
+        for name in MODALITIES:
+            assert (ours[name] * theirs[name]).sum(axis=1).min() > 0.97
 
 
 def test_shipped_labels_are_those_of_the_scenes() -> None:
