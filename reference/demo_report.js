@@ -15,7 +15,7 @@
     if (!film.paused) requestAnimationFrame(follow);
   };
   film.addEventListener("play", follow);
-  film.addEventListener("seeked", follow);
+  film.addEventListener("seeking", follow);
   for (const chart of charts) {
     chart.addEventListener("click", (event) => {
       const { left, right, seconds } = chart.dataset;

@@ -141,9 +141,9 @@ def _seen(story: Story) -> str:
     heads = [head for head in HEADS if head in story.labels]
     figures = ", ".join(f"{plain(head)} {100 * _rights(story.decisions, head):.0f} %" for head in heads)
     notes = "".join(f"<li><b>{time_s:.1f} s</b>“{escape(words)}”</li>" for time_s, words in story.notes)
+    words = f"{SEEN} Right: {figures}. {_lag(story)}"
     return (
-        f"<h2>What was seen</h2>{_paragraph(SEEN)}{_paragraph(f'Right: {figures}. {_lag(story)}')}"
-        f'<div class="chart">{ribbons(story, heads)}</div>{_events(story)}'
+        f'<h2>What was seen</h2>{_paragraph(words)}<div class="chart">{ribbons(story, heads)}</div>{_events(story)}'
         f'{_paragraph(SAID)}<ul class="notes">{notes}</ul>'
     )
 
