@@ -24,6 +24,8 @@ from .precision import before_log
 __all__ = ["candidates", "dynamic_int8", "static_int8", "static_tensors"]
 
 _PRODUCTS = ("MatMul", "Gemm")
+_LARGEST_BIAS = 2**30
+"""A bias must fit int32 in units of the products: a channel whose weights have died gets a larger scale for it."""
 
 
 def candidates(model: Any, method: str) -> list[str]:
@@ -61,10 +63,10 @@ def _transposed(node: Any) -> bool:
     return any(each.name == "transB" and each.i for each in node.attribute)
 
 
-def per_channel(weight: Array, axis: int) -> tuple[Array, Array]:
-    """Symmetric int8 weight (−127 … 127) and one float32 scale for each index of `axis`."""
+def per_channel(weight: Array, axis: int, least: float | Array = 0.0) -> tuple[Array, Array]:
+    """Symmetric int8 weight (−127 … 127) and one float32 scale, at least `least`, for each index of `axis`."""
     others = tuple(index for index in range(weight.ndim) if index != axis)
-    scale = np.maximum(np.abs(weight).max(axis=others), 1e-12).astype(np.float32) / np.float32(127)
+    scale = np.maximum(np.abs(weight).max(axis=others) / 127, np.maximum(least, 1e-14)).astype(np.float32)
     shape = [-1 if index == axis else 1 for index in range(weight.ndim)]
     whole = np.clip(np.rint(weight / scale.reshape(shape)), -127, 127).astype(np.int8)
     return whole, scale
@@ -134,7 +136,7 @@ class _Static:
         self.chosen = {node.name for node in graph.nodes if node.name in nodes}
         self.made: list[Any] = []
         self.restored: dict[str, str] = {}
-        self.weights: dict[tuple[str, int], tuple[str, Array]] = {}
+        self.weights: dict[tuple[str, int, bytes], tuple[str, Array]] = {}
         self.pairs: dict[str, None] = {}
         self.ends: set[str] = set()
         for node in graph.nodes:
@@ -202,15 +204,17 @@ class _Static:
     def _weights(self, node: Any) -> None:
         """int8 weight per output channel, and int32 bias at the scale of the products."""
         axis = 0 if node.op_type == "Conv" or _transposed(node) else 1
-        source, stem = node.input[0], node.input[1]
-        if (stem, axis) not in self.weights:
-            whole, scales = per_channel(self.graph.constants[stem], axis)
-            self.weights[stem, axis] = (self._restore(stem, whole, scales, axis), scales)
-        node.input[1], scales = self.weights[stem, axis]
-        if len(node.input) > 2 and node.input[2] in self.graph.constants:
-            step = (scales * self._scale(source)[0]).astype(np.float32)
-            whole = np.clip(np.rint(self.graph.constants[node.input[2]] / step), -(2**31) + 1, 2**31 - 1)
-            node.input[2] = self._restore(node.input[2], whole.astype(np.int32), step, 0)
+        step = float(self._scale(node.input[0])[0])
+        bias = self.graph.constants.get(node.input[2]) if len(node.input) > 2 else None
+        least = np.zeros(1) if bias is None else np.abs(bias.astype(np.float64)) / (step * _LARGEST_BIAS)
+        stem, key = node.input[1], (node.input[1], axis, least.tobytes())
+        if key not in self.weights:
+            whole, scales = per_channel(self.graph.constants[stem], axis, least)
+            self.weights[key] = (self._restore(stem, whole, scales, axis), scales)
+        node.input[1], scales = self.weights[key]
+        if bias is not None:
+            units = (scales * np.float32(step)).astype(np.float32)
+            node.input[2] = self._restore(node.input[2], np.rint(bias / units).astype(np.int32), units, 0)
 
     def _restore(self, stem: str, whole: Array, scales: Array, axis: int) -> str:
         """A constant as whole numbers behind a DequantizeLinear; the name of what that gives."""

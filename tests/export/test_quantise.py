@@ -68,6 +68,19 @@ def test_static_residual_network_runs_in_uint8() -> None:
             assert restored.issuperset(node.input), "an input that is not a Q/DQ pair"
 
 
+def test_a_dead_channel_keeps_its_bias() -> None:
+    """Weights of 1e-9 beside a bias of 3: in units of the products that bias would not fit int32."""
+    weight = normal(1, 4, 3, 1, 1)
+    weight[2] *= 1e-9
+    bias = np.array([0.1, -0.2, 3.0, 0.0], np.float32)
+    whole = model([("Conv", "x w b", "y")], {"w": weight, "b": bias}, {"x": (1, 3, 4, 4)}, {"y": (1, 4, 4, 4)})
+    nodes = candidates(whole, "static")
+    feeds = _feeds(whole)
+    made = static_int8(whole, nodes, observe(whole, static_tensors(whole, nodes), feeds))
+    for result in run_all(serialise(made), feeds):
+        np.testing.assert_allclose(result["y"][0, 2], 3.0, atol=0.1)
+
+
 def test_a_weight_that_is_used_twice_is_stored_once() -> None:
     lines = [("MatMul", "x w", "a"), ("Relu", "a", "b"), ("MatMul", "b w", "y")]
     whole = model(lines, {"w": normal(1, 32, 32)}, {"x": (1, 32)}, {"y": (1, 32)})
