@@ -26,6 +26,8 @@ def print_report(report: Report, default: str) -> None:
             f"left out: {each.part} {each.precision}, {each.tensor} {each.figure:.4g} (limit {each.limit:g})",
             soft_wrap=True,
         )
+    for note in report.notes:
+        out.print(note, soft_wrap=True)
     reference = "torch" if report.reference == "torch" else "the FP32 graphs (without torch and the checkpoint)"
     verdict = "[bold green]passed[/]" if report.passed else "[bold red]FAILED[/]"
     out.print(f"Verification {verdict}; compared with {reference}.", soft_wrap=True)

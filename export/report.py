@@ -59,7 +59,10 @@ class FusedReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 
 
 class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """`reference`: "torch" or "fp32 graph", what the variants were compared with. `passed`: all tolerances are met."""
+    """`reference`: "torch" or "fp32 graph", what the variants were compared with. `passed`: all tolerances are met.
+
+    `notes`: what was not verified, and why.
+    """
 
     passed: bool
     reference: str
@@ -69,6 +72,7 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     fused: FusedReport | None = None
     machine: dict[str, Any] = {}
     packages: dict[str, str] = {}
+    notes: tuple[str, ...] = ()
 
 
 def encode(report: Report) -> bytes:

@@ -8,6 +8,7 @@ the FP32 graphs take torch's place, and the report says so.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -20,11 +21,9 @@ from ..runtime.values import Array, Packet
 from ..targets.machine import machine, packages
 from . import fused
 from .calibrate import Calibration, Feeds, Sample, part_feeds, prepare, subsets
-from .graphs import parse, serialise
 from .interfaces import Interface
 from .measure import Difference, compare, interleaved, worst
 from .report import FusedReport, PartReport, Refused, Report, VariantReport
-from .rounding import rounded
 from .sessions import Runner, run_all
 
 if TYPE_CHECKING:
@@ -41,11 +40,17 @@ Progress = Callable[[str, float], object]
 Variants = Mapping[str, Mapping[str, bytes]]
 """Part → precision → graph."""
 _FEEDS, _ROUNDS = 96, 30
+_NO_HALVES = "FP16 was not verified: that needs the package onnx (pip install 'chiasm[export]')"
 
 
 def runnable(graph: bytes, precision: str) -> bytes:
     """What stands for a variant on a CPU: the graph itself, or for FP16 its twin that rounds as FP16 does."""
-    return serialise(rounded(parse(graph))) if precision == "fp16" else graph
+    if precision != "fp16":
+        return graph
+    from .graphs import parse, serialise
+    from .rounding import rounded
+
+    return serialise(rounded(parse(graph)))
 
 
 def prepare_samples(
@@ -182,10 +187,18 @@ def verify(
     checkpoint: Checkpoint | None = None,
     progress: Progress = lambda *_: None,
 ) -> Report:
-    """Measure a bundle that is already packed. The caller decides what a failed report means (`raise_failures`)."""
+    """Measure a bundle that is already packed. The caller decides what a failed report means (`raise_failures`).
+
+    On a device ONNX Runtime is enough: without torch there is no checkpoint, without onnx FP16 is left out and noted.
+    """
     manifest = bundle.manifest
+    halves = find_spec("onnx") is not None
     variants: dict[str, dict[str, bytes]] = {
-        part: {each.precision: bundle.graph(part, each.precision) for each in spec.variants}
+        part: {
+            each.precision: bundle.graph(part, each.precision)
+            for each in spec.variants
+            if halves or each.precision != "fp16"
+        }
         for part, spec in manifest.parts.items()
     }
     graphs = {part: each["fp32"] for part, each in variants.items() if "fp32" in each}
@@ -205,7 +218,7 @@ def verify(
         report = FusedReport(samples=len(samples), accuracy=made)
     whole = Report(
         passed=True, reference="torch" if checkpoint else "fp32 graph", tolerances=manifest.tolerances, parts=parts,
-        fused=report, machine=machine().to_dict(), packages=packages(),
+        fused=report, machine=machine().to_dict(), packages=packages(), notes=() if halves else (_NO_HALVES,),
     )  # fmt: skip
     return msgspec.structs.replace(whole, passed=not failures(whole, manifest.fusion.default))
 
@@ -226,9 +239,9 @@ def _parts(
             interface = _interface(checkpoint, part)
             reference = torch_outputs(checkpoint.modules[part], interface, feeds[part])
         own: dict[str, VariantReport] = {}
-        for each in spec.variants:
-            made = run_all(runnable(variants[part][each.precision], each.precision), feeds[part])
-            own[each.precision] = VariantReport(outputs=compare(reference, made), bytes=each.bytes)
+        for precision, graph in variants[part].items():
+            made = run_all(runnable(graph, precision), feeds[part])
+            own[precision] = VariantReport(outputs=compare(reference, made), bytes=len(graph))
         times = interleaved([Runner(variants[part][name]) for name in own], feeds[part], _ROUNDS)
         own = {
             name: msgspec.structs.replace(each, milliseconds=1e3 * seconds)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import importlib
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +108,18 @@ def test_a_sound_bundle_passes_without_torch(bundle: Bundle, captures: Calibrati
         assert len(table) == SETS
     assert told == sorted(told)
     assert 0.0 <= told[0] <= told[-1] <= 1.0
+
+
+def test_a_device_without_onnx_verifies_all_but_fp16(
+    bundle: Bundle, captures: Calibration, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(importlib.import_module("chiasm.export.verify"), "find_spec", lambda name: None)
+    for name in ("onnx", "chiasm.export.graphs", "chiasm.export.rounding", "torch"):
+        monkeypatch.setitem(sys.modules, name, None)
+    found = verify(bundle, captures)
+    assert found.passed
+    assert "FP16 was not verified" in found.notes[0]
+    assert set(found.parts["image"].variants) == {"fp32", "int8-cpu"}
 
 
 def test_accuracy_counts_right_labels(bundle: Bundle, captures: Calibration) -> None:
