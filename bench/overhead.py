@@ -2,14 +2,16 @@
 
 Every round takes one step of the pipeline and then runs the same graphs, in the same precisions and on the same inputs,
 in bare ONNX Runtime sessions whose inputs and outputs are bound beforehand: the least that any program pays. The
-overhead of a round is the step, minus its preprocessing, minus those bare runs. `InferenceSession.run`, which most
-programs call, is timed beside it for comparison.
+overhead of a round is the step, minus its preprocessing, minus those bare runs. A second, shorter series of rounds
+compares with `InferenceSession.run`, which most programs call; it is apart because a graph that runs twice in a row
+finds its code and weights in the processor's caches, which no pipeline does.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,6 +42,7 @@ class BareGraph:
         self._session = ort.InferenceSession(graph, settings, providers=["CPUExecutionProvider"])
         self.feeds = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in inputs}
         self.results = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in outputs}
+        self._names = [output.name for output in self._session.get_outputs()]
         self._binding = self._session.io_binding()
         self._values = [
             ort.OrtValue.ortvalue_from_numpy(buffer) for buffer in (*self.feeds.values(), *self.results.values())
@@ -62,8 +65,11 @@ class BareGraph:
     def plain_s(self) -> float:
         """Seconds of one `InferenceSession.run`."""
         start = time.perf_counter()
-        self._session.run(None, self.feeds)
-        return time.perf_counter() - start
+        outputs = self._session.run(None, self.feeds)
+        seconds = time.perf_counter() - start
+        for name, value in zip(self._names, outputs, strict=True):
+            self.results[name][...] = value
+        return seconds
 
 
 class _BareChain:
@@ -84,21 +90,22 @@ class _BareChain:
             options = _session_settings(graph, settings.threads)
             self.graphs[part] = BareGraph(graph, spec.inputs, spec.outputs, options)
 
-    def run(self, captures: Captures, index: int) -> tuple[float, float]:
-        """Seconds of the whole chain on sample `index`: bound, and through `InferenceSession.run`."""
-        bound = plain = 0.0
+    def run(self, captures: Captures, index: int, once: Callable[[BareGraph], float]) -> dict[str, float]:
+        """Seconds of every stage on sample `index`, each graph run `once`."""
+        seconds: dict[str, float] = {}
         fuse = self.graphs[self.manifest.fusion.kinds[self._fusion]]
         fuse.fill({"presence": np.ones((1, len(self.manifest.fusion.order)), np.float32)})
         for modality in self.manifest.modalities:
             graph = self.graphs[modality.part]
             graph.fill(self._prepare(captures.packet(modality.name, index)))
-            bound, plain = bound + graph.bound_s(), plain + graph.plain_s()
+            seconds[f"encode.{modality.name}"] = once(graph)
             fuse.fill({modality.name: graph.results["tokens"]})
-        bound, plain = bound + fuse.bound_s(), plain + fuse.plain_s()
+        seconds["fuse"] = once(fuse)
+        seconds["heads"] = 0.0
         for part in dict.fromkeys(head.part for head in self.manifest.heads.values()):
             self.graphs[part].fill({"state": fuse.results["state"]})
-            bound, plain = bound + self.graphs[part].bound_s(), plain + self.graphs[part].plain_s()
-        return bound, plain
+            seconds["heads"] += once(self.graphs[part])
+        return seconds
 
 
 def _parts_of_a_step(manifest: Manifest, fusion: str) -> list[str]:
@@ -125,50 +132,84 @@ def _session_settings(graph: bytes, threads: int | None) -> Any:
     return settings
 
 
+@dataclass
+class _Rounds:
+    """What was measured, round by round, in seconds."""
+
+    steps: list[float] = field(default_factory=list)
+    prepared: list[float] = field(default_factory=list)
+    stages: list[Mapping[str, float]] = field(default_factory=list)
+    bare: list[Mapping[str, float]] = field(default_factory=list)
+
+    def overheads(self) -> list[float]:
+        """Step, minus preprocessing, minus bare runs."""
+        rounds = zip(self.steps, self.prepared, self.bare, strict=True)
+        return [step - before - sum(bare.values()) for step, before, bare in rounds]
+
+    def by_stage(self) -> dict[str, dict[str, float]]:
+        """Medians in milliseconds, in the pipeline and bare. The pipeline's include what it makes of the outputs."""
+        return {
+            stage: {
+                "pipeline": 1000 * float(np.median([stages[stage] for stages in self.stages])),
+                "bare": 1000 * float(np.median([bare[stage] for bare in self.bare])),
+            }
+            for stage in self.bare[0]
+        }
+
+
 def overhead(settings: Settings, progress: Progress) -> dict[str, Any]:
     """Step minus preprocessing minus bare sessions, paired round by round."""
     if settings.backend not in ("auto", "ort"):
         raise BackendError(
             "overhead compares with bare ONNX Runtime", found=f"--backend {settings.backend}", expected="ort"
         )
-    steps, prepared, bound, plain = list[float](), list[float](), list[float](), list[float]()
     with settings.open() as pipeline:
         captures = Captures(pipeline.manifest.modalities, RING, settings.seed)
         chain = _BareChain(pipeline, settings)
         warm_up(pipeline, captures, settings.warm_up)
-        for index in range(settings.warm_up):
-            chain.run(captures, index)
-        begun = time.perf_counter()
-        while (elapsed := time.perf_counter() - begun) < settings.seconds or not steps:
-            index = settings.warm_up + len(steps)
-            seconds, result = steps_all_new(pipeline, captures, index)
-            if len(result.encoded) != len(captures.names):
-                raise AssertionError("a step on new captures runs every encoder")
-            steps.append(seconds)
-            prepared.append(sum(value for stage, value in result.timings.items() if stage.startswith("preprocess")))
-            for collected, value in zip((bound, plain), chain.run(captures, index), strict=True):
-                collected.append(value)
-            if len(steps) % 32 == 0:
-                progress("overhead", elapsed / settings.seconds)
-    return _figures(steps, prepared, bound, plain)
+        bound = _rounds(pipeline, chain, captures, BareGraph.bound_s, settings, 0.8, lambda f: progress("overhead", f))
+        plain = _rounds(pipeline, chain, captures, BareGraph.plain_s, settings, 0.2, lambda f: None)
+    return _figures(bound, plain)
 
 
-def _figures(steps: list[float], prepared: list[float], bound: list[float], plain: list[float]) -> dict[str, Any]:
-    paired = [step - before - bare for step, before, bare in zip(steps, prepared, bound, strict=True)]
-    against_run = [step - before - bare for step, before, bare in zip(steps, prepared, plain, strict=True)]
-    figure = milliseconds(paired)
+def _rounds(
+    pipeline: Pipeline, chain: _BareChain, captures: Captures, once: Callable[[BareGraph], float], settings: Settings,
+    share: float, advance: Callable[[float], None],
+) -> _Rounds:  # fmt: skip
+    """Pairs of a step and a bare chain, for `share` of the measuring time."""
+    for index in range(settings.warm_up):
+        chain.run(captures, index, once)
+    rounds = _Rounds()
+    begun = time.perf_counter()
+    while (elapsed := time.perf_counter() - begun) < share * settings.seconds or not rounds.steps:
+        index = settings.warm_up + len(rounds.steps)
+        seconds, result = steps_all_new(pipeline, captures, index)
+        if len(result.encoded) != len(captures.names):
+            raise AssertionError("a step on new captures runs every encoder")
+        rounds.steps.append(seconds)
+        rounds.stages.append(result.timings)
+        rounds.prepared.append(sum(value for stage, value in result.timings.items() if stage.startswith("preprocess")))
+        rounds.bare.append(chain.run(captures, index, once))
+        if len(rounds.steps) % 32 == 0:
+            advance(elapsed / settings.seconds)
+    return rounds
+
+
+def _figures(bound: _Rounds, plain: _Rounds) -> dict[str, Any]:
+    figure = milliseconds(bound.overheads())
     median = figure["p50"]
-    step_ms = 1000 * float(np.median(steps))
+    step_ms = 1000 * float(np.median(bound.steps))
     limit = max(SHARE * step_ms, FLOOR_MS)
     return {
-        "steps": len(steps),
+        "steps": len(bound.steps),
         "headline": {"name": "overhead, median", "value": median, "unit": "ms"},
-        "latency_ms": milliseconds(steps),
-        "preprocess_ms": milliseconds(prepared),
-        "bare_bound_ms": milliseconds(bound),
-        "bare_run_ms": milliseconds(plain),
+        "latency_ms": milliseconds(bound.steps),
+        "preprocess_ms": milliseconds(bound.prepared),
+        "bare_bound_ms": milliseconds([sum(bare.values()) for bare in bound.bare]),
+        "bare_run_ms": milliseconds([sum(bare.values()) for bare in plain.bare]),
         "overhead_ms": figure,
-        "overhead_against_run_ms": milliseconds(against_run),
+        "overhead_against_run_ms": milliseconds(plain.overheads()),
+        "by_stage_ms": bound.by_stage(),
         "share_of_step": (median or 0.0) / step_ms,
         "criteria": [
             {"name": "median overhead <= 5 % of a step or 150 us, whichever is larger", "value": median, "limit": limit,

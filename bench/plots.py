@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from ..runtime.errors import InputError, MissingExtraError, SinkError
+from ..runtime.errors import InputError, MissingExtraError
+from ..runtime.sinks import check_output, write_file
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,26 +24,21 @@ _COLOURS = ("#2f6f9f", "#d17a22", "#4a9d6f", "#a4557c", "#7a6bb0", "#8a8d3f", "#
 
 
 def check_plot(path: Path) -> None:
-    """Raise before the measuring what would fail after it: no matplotlib, or a kind of file that is not drawn."""
+    """Raise before the measuring what would fail after it: no matplotlib, a kind of file, a place."""
     if path.suffix.lower() not in _KINDS:
-        raise InputError("the plot cannot be drawn", found=path.name, expected=f"a name ending in {', '.join(_KINDS)}")
+        raise InputError(
+            "the plot cannot be drawn", found=path.name or "no name", expected=f"a name ending in {', '.join(_KINDS)}"
+        )
     if importlib.util.find_spec("matplotlib") is None:
         raise MissingExtraError("matplotlib", "report", "drawing a bench")
+    check_output(path)
 
 
 def plot(report: Mapping[str, Any], path: Path) -> None:
     """Draw latency distributions, stages and frame age into `path`, atomically."""
     check_plot(path)
-    beside = path.with_name(f".{path.stem}.{os.getpid()}{path.suffix}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        _figure(report).savefig(beside, dpi=150)
-        os.replace(beside, path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise SinkError(
-            f"cannot write {path}", found=error.strerror or str(error), fix="Choose another path."
-        ) from error
+    figure = _figure(report)
+    write_file(path, lambda file: figure.savefig(file, format=path.suffix[1:].lower(), dpi=150))
 
 
 def _figure(report: Mapping[str, Any]) -> Figure:

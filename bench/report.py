@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..runtime.errors import SinkError
+from ..runtime.sinks import write_file
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -22,16 +21,7 @@ def write_json(report: Mapping[str, Any], path: Path) -> None:
     """Write the report, atomically. Raises `SinkError` when it cannot be written."""
     import msgspec
 
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_bytes(msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
-        os.replace(beside, path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise SinkError(
-            f"cannot write {path}", found=error.strerror or str(error), fix="Choose another path."
-        ) from error
+    write_file(path, msgspec.json.format(msgspec.json.encode(report), indent=1) + b"\n")
 
 
 def unmet(report: Mapping[str, Any]) -> list[str]:

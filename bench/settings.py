@@ -47,4 +47,4 @@ class Settings:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain types for JSON."""
-        return asdict(self) | {"bundle": str(self.bundle)}
+        return asdict(self) | {"bundle": str(self.bundle).encode("utf-8", "backslashreplace").decode()}

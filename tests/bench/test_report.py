@@ -60,7 +60,7 @@ def test_what_cannot_be_written_leaves_nothing(report: dict[str, Any], tmp_path:
     for write, path in ((write_json, tmp_path / "taken"), (plot, tmp_path / "taken.png")):
         if path.suffix:
             path.mkdir()
-        with pytest.raises(SinkError, match="cannot write"):
+        with pytest.raises(SinkError, match="cannot be written"):
             write(report, path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["taken", "taken.png"]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from chiasm.bench.caching import caching, schedule
 from chiasm.bench.inputs import Captures
 from chiasm.bench.live import Metronome, fixed_rate, overload
-from chiasm.bench.overhead import _BareChain, overhead
+from chiasm.bench.overhead import BareGraph, _BareChain, overhead
 from chiasm.bench.settings import Settings, silent
 from chiasm.bench.single import offline, single_stream, steps_all_new
 from chiasm.bench.startup import startup
@@ -80,15 +81,18 @@ def test_caching_would_notice_another_answer(settings: Settings, monkeypatch: py
     assert next(c for c in figures["criteria"] if "answers" in c["name"])["met"] is False
 
 
-def test_the_bare_chain_computes_what_the_pipeline_computes(settings: Settings) -> None:
+@pytest.mark.parametrize("once", [BareGraph.bound_s, BareGraph.plain_s])
+def test_the_bare_chain_computes_what_the_pipeline_computes(
+    settings: Settings, once: Callable[[BareGraph], float]
+) -> None:
     with settings.open() as pipeline:
         captures = Captures(pipeline.manifest.modalities, 3)
         chain = _BareChain(pipeline, settings)
         for index in range(3):
             _, result = steps_all_new(pipeline, captures, index)
-            bound, plain = chain.run(captures, index)
-            assert bound > 0
-            assert plain > 0
+            seconds = chain.run(captures, index, once)
+            assert list(seconds) == [*(f"encode.{name}" for name in NAMES), "fuse", "heads"]
+            assert min(seconds.values()) > 0
             embedding = chain.graphs["heads"].results["embedding"][0]
             np.testing.assert_allclose(embedding, result.embedding, atol=1e-5)
 
