@@ -62,8 +62,7 @@ def command(
     from ..bench import plot as draw
 
     settings = Settings(bundle_path(bundle), backend, precision, threads, fusion, seconds, rate, seed, repeats=repeats)
-    if plot is not None:
-        _can_draw(plot)
+    _can_write(out, plot)
     with progress("bench") as advance:
         report = run_bench(settings, scenario or ("single-stream", "offline", "fixed-rate"), advance)
     if out is not None:
@@ -81,8 +80,12 @@ def command(
         raise typer.Exit(1)
 
 
-def _can_draw(path: Path) -> None:
+def _can_write(out: Path | None, plot: Path | None) -> None:
     """Complain before an hour of measuring, not after."""
     from ..bench.plots import check_plot
+    from ..runtime.sinks import check_output
 
-    check_plot(path)
+    if out is not None:
+        check_output(out)
+    if plot is not None:
+        check_plot(plot)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -13,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
-from ..runtime.errors import ChiasmError, InputError
+from ..runtime.errors import InputError
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -38,7 +37,6 @@ __all__ = [
     "split_modalities",
     "stderr",
     "stdout",
-    "write_atomic",
 ]
 
 EXTRAS = {
@@ -62,7 +60,7 @@ PrecisionOption = Annotated[
 ]
 ThreadsOption = Annotated[
     int | None,
-    typer.Option("--threads", metavar="COUNT", help="CPU threads; default: all this process may use.", min=1),
+    typer.Option("--threads", metavar="COUNT", help="CPU threads; default: all this process may use.", min=1, max=256),
 ]
 FusionOption = Annotated[
     str | None, typer.Option("--fusion", metavar="KIND", help="Fusion kind; default: the bundle's own.")
@@ -90,7 +88,20 @@ def emit_json(value: object) -> None:
     """Readable JSON on standard output."""
     import msgspec
 
-    sys.stdout.write(msgspec.json.format(msgspec.json.encode(value), indent=1).decode() + "\n")
+    try:
+        raw = msgspec.json.encode(value)
+    except UnicodeEncodeError:  # a file name that is not UTF-8
+        raw = msgspec.json.encode(_speakable(msgspec.to_builtins(value)))
+    sys.stdout.write(msgspec.json.format(raw, indent=1).decode() + "\n")
+
+
+def _speakable(value: Any) -> Any:
+    """The same with what is not Unicode escaped."""
+    if isinstance(value, str):
+        return value.encode("utf-8", "backslashreplace").decode()
+    if isinstance(value, dict):
+        return {_speakable(key): _speakable(item) for key, item in value.items()}
+    return [_speakable(item) for item in value] if isinstance(value, list | tuple) else value
 
 
 def bundle_path(word: str) -> Path:
@@ -193,18 +204,6 @@ def freshest(modality: Modality, value: str, at_s: float) -> Packet:
     if last is None:
         raise InputError(f"{value} holds nothing for --{modality.name}", expected="at least one capture")
     return last
-
-
-def write_atomic(path: Path, data: bytes) -> None:
-    """Write beside the final name, then rename: a reader never sees half a file."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}.part")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        beside.write_bytes(data)
-        os.replace(beside, path)
-    except OSError as error:
-        beside.unlink(missing_ok=True)
-        raise ChiasmError(f"cannot write {path}", found=error.strerror or error, fix="Choose another --out.") from error
 
 
 def option_names(ctx: typer.Context) -> list[str]:

@@ -20,7 +20,6 @@ from .common import (
     progress,
     split_modalities,
     stderr,
-    write_atomic,
 )
 from .png import png_bytes
 
@@ -65,7 +64,10 @@ def command(
     Example: chiasm generate reference --text "An ambulance ahead in the rain." --out picture.png
     """
     from ..runtime.pipeline import load
+    from ..runtime.sinks import check_output, write_file
 
+    _must_be_png(out)
+    check_output(out)
     options = option_names(ctx)
     word, values = split_modalities([bundle, *ctx.args], options)
     with load(bundle_path(word), backend, precision, threads, fusion=fusion) as pipeline:
@@ -73,9 +75,16 @@ def command(
         packets = {modality.name: _together(freshest(modality, values[modality.name], at)) for modality in chosen}
         counts = _counts(pipeline, steps, all_steps)
         pictures = [_picture(pipeline, packets, count, seed, guidance, decoder) for count in counts]
-    write_atomic(out, png_bytes(_side_by_side(pictures, scale)))
+    write_file(out, png_bytes(_side_by_side(pictures, scale)))
     words = " and ".join(packets)
     stderr().print(f"{out}: from {words}, {'/'.join(map(str, counts))} steps, seed {seed}", soft_wrap=True)
+
+
+def _must_be_png(out: Path) -> None:
+    from ..runtime.errors import SinkError
+
+    if out.suffix.lower() != ".png":
+        raise SinkError("the picture cannot be written", found=f"--out {out}", expected="a name ending in .png")
 
 
 def _together(packet: Packet) -> Packet:

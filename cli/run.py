@@ -53,7 +53,8 @@ def command(
         bool, typer.Option("--realtime", help="Play files at their own pace and drop what comes too late.")
     ] = False,
     rate: Annotated[
-        float | None, typer.Option(metavar="HZ", help="Decisions per second; default: the fastest source's.", min=0.01)
+        float | None,
+        typer.Option(metavar="HZ", help="Decisions per second; default: the fastest source's.", min=0.01, max=1000),
     ] = None,
     seconds: Annotated[
         float | None, typer.Option(metavar="S", help="Stop after this much stream time.", min=0.01)
@@ -91,12 +92,21 @@ def command(
     _report(summary, as_json)
     if tally.interrupted:
         raise typer.Exit(130)
+    _raise_what_ended(stream)
 
 
 def _sink_names(asked: Sequence[str], as_json: bool) -> list[str]:
     """What was asked for; lines for a person when nothing was."""
     names = list(dict.fromkeys([*asked, "-"] if as_json else asked))
     return names or ["print"]
+
+
+def _raise_what_ended(stream: Stream) -> None:
+    """The others went on and what they gave is written; that one source broke must not pass unnoticed."""
+    from ..runtime.errors import SourceError
+
+    for name, error in stream.errors.items():
+        raise SourceError(f"{name} ended early, the others went on: {error}") from error
 
 
 class Tally:
@@ -125,6 +135,7 @@ class Tally:
             "present": dict(self.present),
             "encoded": dict(self.encoded),
             "precisions": {part: pipeline.precisions[part] for part, runs in pipeline.runs.items() if runs},
+            "errors": {name: str(error) for name, error in stream.errors.items()},
             "interrupted": self.interrupted,
         }
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from .calibration import CalibrationOption, SamplesOption, find
-from .common import BundleArgument, JsonOption, bundle_path, emit_json, progress, stderr, write_atomic
+from .common import BundleArgument, JsonOption, bundle_path, emit_json, progress, stderr
 
 if TYPE_CHECKING:
     from ..export.checkpoints import Checkpoint
@@ -39,6 +39,7 @@ def command(
     from ..export.report import FILE, decode, encode
     from ..export.verify import failures, raise_failures, verify
     from ..runtime.bundle import open_bundle
+    from ..runtime.sinks import write_file
     from .verify_tables import print_report
 
     opened = open_bundle(bundle_path(bundle))
@@ -62,7 +63,7 @@ def command(
     else:
         print_report(decode(raw), manifest.fusion.default)
     if write or (write is None and bundle != "reference"):
-        write_atomic(opened.path / FILE, raw)
+        write_file(opened.path / FILE, raw)
         stderr().print(f"Written: {opened.path / FILE}", soft_wrap=True)
     raise_failures(failures(report, manifest.fusion.default))
 

@@ -29,6 +29,7 @@ __all__ = ["FORMAT", "VERSION", "Checkpoint", "Config", "load_checkpoint", "read
 FORMAT = "chiasm-checkpoint"
 VERSION = 1
 _PART = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+_PICTURES = {"full": "picture", "tiny": "picture.tiny"}
 _LIMIT = 16 * 1024 * 1024
 
 
@@ -69,6 +70,7 @@ class _Document(msgspec.Struct, frozen=True):
     heads: dict[str, HeadConfig]
     modules: dict[str, dict[str, Any]]
     decoder: dict[str, Any] | None = None
+    sampler: dict[str, Any] | None = None
     latent: LatentConfig | None = None
     picture: PictureConfig | None = None
 
@@ -156,8 +158,7 @@ def _to_config(document: _Document) -> Config:
             expected=", ".join(document.modalities),
         )
     modalities: list[Modality] = [
-        msgspec.convert({**document.modalities[name], "name": name}, Modality, strict=False)
-        for name in document.order
+        msgspec.convert({**document.modalities[name], "name": name}, Modality, strict=False) for name in document.order
     ]
     config = Config(
         model=document.model,
@@ -173,16 +174,17 @@ def _to_config(document: _Document) -> Config:
 
 
 def _to_decoder(document: _Document) -> Decoder | None:
-    if document.decoder is None:
+    """`decoder` whole, or `sampler` (times and guidance) over parts of the usual names; None for perception only."""
+    given = document.decoder if document.decoder is not None else document.sampler
+    if given is None:
         return None
     if document.latent is None or document.picture is None:
-        raise CheckpointError("config.json has `decoder` but not both `latent` and `picture`")
+        raise CheckpointError("config.json has `decoder` or `sampler` but not both `latent` and `picture`")
     latent, picture = document.latent, document.picture
-    sizes = {
-        "latent": (latent.channels, latent.size, latent.size),
-        "picture": (picture.height, picture.width),
-    }
-    return msgspec.convert({**document.decoder, **sizes}, Decoder, strict=False)
+    pictures = {name: part for name, part in _PICTURES.items() if part in document.modules}
+    usual = {"denoiser": "denoiser", "pictures": pictures, "default": "full"}
+    sizes = {"latent": (latent.channels, latent.size, latent.size), "picture": (picture.height, picture.width)}
+    return msgspec.convert({**usual, **given, **sizes}, Decoder, strict=False)
 
 
 def _check_parts(config: Config) -> None:
@@ -251,7 +253,7 @@ def build_module(part: str, entry: Mapping[str, Any]) -> torch.nn.Module:
         module: torch.nn.Module = getattr(importlib.import_module(f".modules.{file}", __package__), name)(**numbers)
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "torch", "export", "Reading a checkpoint") from error
-    except (TypeError, ValueError, IndexError) as error:
+    except (TypeError, ValueError, IndexError, ArithmeticError, RuntimeError, MemoryError) as error:
         raise CheckpointError(f"The module of {part!r} cannot be built from config.json", found=str(error)) from error
     return module
 

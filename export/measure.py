@@ -41,6 +41,11 @@ def compare(reference: Sequence[Mapping[str, Array]], other: Sequence[Mapping[st
 
 
 def _pair(a: Array, b: Array) -> tuple[float, float]:
+    if a.shape != b.shape:
+        raise ExportError(
+            "These are not the same model", found=f"an output of shape {b.shape}", expected=a.shape,
+            fix="Give the checkpoint that the bundle was made from.",
+        )  # fmt: skip
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
         return float("inf"), -1.0
     error = float(np.abs(a - b).max() / max(np.abs(a).max(), 1e-12))

@@ -91,7 +91,8 @@ def make_manifest(
 
 
 def check_target(out: Path) -> None:
-    """`ExportError` unless `out` is free, an empty folder, or a bundle that may be replaced."""
+    """`ExportError` unless `out` is free, an empty folder, or a bundle that may be replaced, in a writable place."""
+    _try_place(out)
     if not out.exists() and not out.is_symlink():
         if out.parent.exists() and not out.parent.is_dir():
             raise ExportError(f"{out.parent} is not a folder", fix="Choose another --out.")
@@ -104,6 +105,21 @@ def check_target(out: Path) -> None:
             expected="a new name, an empty folder, or a bundle",
             fix="Choose another --out, or remove it yourself.",
         )
+
+
+def _try_place(out: Path) -> None:
+    """Make and remove a folder where `out` will be: better to fail now than after an hour of exporting."""
+    try:
+        if not out.name:
+            raise ExportError(f"{out} cannot be a bundle", expected="the name of a new folder")
+        with suppress(FileNotFoundError, NotADirectoryError):
+            os.stat(out)  # a name that the system cannot take is refused here
+        place = next(folder for folder in out.absolute().parents if folder.exists())
+        if place.is_dir():
+            os.rmdir(tempfile.mkdtemp(prefix=f".{out.name[:40]}.", dir=place))
+    except (OSError, ValueError) as error:
+        reason = (isinstance(error, OSError) and error.strerror) or str(error)
+        raise ExportError(f"Cannot write the bundle {out}", found=reason, fix="Choose another --out.") from error
 
 
 def pack(manifest: Manifest, graphs: Mapping[str, bytes], files: Mapping[str, bytes], out: Path) -> Path:

@@ -17,12 +17,12 @@ import msgspec
 import numpy as np
 
 from ..runtime.bundle import open_bundle, resolve_bundle
-from ..runtime.errors import InputError, MissingExtraError
+from ..runtime.errors import InputError, MissingExtraError, SinkError
 from ..runtime.manifest import Manifest
 from ..runtime.pipeline import Pipeline, load
-from ..runtime.sinks import AnnotatedVideo
+from ..runtime.sinks import AnnotatedVideo, check_output, write_file
 from ..runtime.sources import Outage, open_source
-from .demo_drive import FPS, Recording, record, write_file
+from .demo_drive import FPS, Recording, record
 from .demo_pictures import Example, draw_sheet, encode_png, make_examples
 from .demo_report import render
 from .demo_story import Decision, Live, Story, outages
@@ -63,7 +63,7 @@ def run_demo(
     _check(seconds, open_bundle(resolve_bundle(bundle)).manifest)
     step, drive = _Steps(advance), Drive(seed, seconds)
     with load(bundle) as pipeline:
-        folder.mkdir(parents=True, exist_ok=True)
+        _make(folder)
         recording = record(drive, folder, step("render", "rendering the drive"))
         live = _live(pipeline, recording, seconds, step("live", "streaming it in real time"))
         film = folder / "annotated.mp4"
@@ -81,6 +81,20 @@ def run_demo(
     report = folder / "report.html"
     write_file(report, lambda file: file.write(render(story).encode()))
     return _outcome((report, film, *sheets, figures, recording.video, recording.series, recording.notes), story)
+
+
+def _make(folder: Path) -> None:
+    """The folder itself, and a trial of writing into it before two minutes of work."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise SinkError(
+            f"the folder {folder} cannot be made",
+            found=error.strerror,
+            expected="a folder",
+            fix="Choose another --out.",
+        ) from error
+    check_output(folder / "report.html")
 
 
 def _check(seconds: float, manifest: Manifest) -> None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
 
 import numpy as np
 
-from ..runtime.sinks import PendingFile, VideoWriter
+from ..runtime.sinks import VideoWriter, write_file
 from .drive import Drive
 from .sound import SAMPLE_RATE
 
-__all__ = ["FPS", "SIZE", "Recording", "record", "write_file"]
+__all__ = ["FPS", "SIZE", "Recording", "record"]
 
 FPS = 30
 SIZE = (640, 360)
@@ -46,15 +45,3 @@ def record(drive: Drive, folder: Path, advance: Callable[[float], None]) -> Reco
     lines = "".join(f"{time_s:.2f}\t{words}\n" for time_s, words in drive.texts())
     write_file(recording.notes, lambda file: file.write(lines.encode()))
     return recording
-
-
-def write_file(path: Path, fill: Callable[[IO[bytes]], object]) -> None:
-    """Write a file so that it appears whole or not at all."""
-    pending = PendingFile(path)
-    try:
-        with pending.temporary.open("wb") as file:
-            fill(file)
-    except BaseException:
-        pending.discard()
-        raise
-    pending.commit()

@@ -94,7 +94,7 @@ def open_bundle(path: str | Path) -> Bundle:
 
     Raises a BundleError (ManifestError, SchemaVersionError, UnsafePathError, HashError) that says what is wrong.
     """
-    folder = Path(path)
+    folder = _named(path)
     try:
         kind = os.stat(folder).st_mode
     except (OSError, ValueError) as error:
@@ -114,7 +114,7 @@ def open_bundle(path: str | Path) -> Bundle:
 def resolve_bundle(path: str | Path) -> Path:
     """A path as it is, but the word `reference` is the bundle that ships with chiasm (`./reference` is a folder)."""
     if path != "reference":
-        return Path(path)
+        return _named(path)
     shipped = Path(__file__).parent.parent / "reference" / "bundle"
     if not (shipped / "manifest.json").is_file():
         raise BundleError(
@@ -123,6 +123,13 @@ def resolve_bundle(path: str | Path) -> Path:
             fix="Make it: chiasm export reference --out reference/bundle",
         )
     return shipped
+
+
+def _named(path: str | Path) -> Path:
+    """An empty word would be the current folder, which nobody meant."""
+    if path == "":
+        raise BundleError("No bundle is named", found="", expected="a bundle's folder, or the word 'reference'")
+    return Path(path)
 
 
 def _hashes(manifest: Manifest) -> dict[str, tuple[str, int | None]]:

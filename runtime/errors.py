@@ -53,7 +53,8 @@ class ChiasmError(Exception):
         super().__init__(self._sentence())
 
     def _sentence(self) -> str:
-        clauses = [f"found {self.found}"] if self.found is not None else []
+        found = repr(self.found) if self.found == "" else self.found
+        clauses = [f"found {found}"] if found is not None else []
         if self.expected is not None:
             clauses.append(f"expected {self.expected}")
         sentence = self.what + (": " + ", ".join(clauses) if clauses else "")

@@ -54,8 +54,10 @@ def load(
     from the manifest, else its defaults. `cache=False` runs every encoder on every step. Raises BundleError,
     BackendError, InputError.
     """
-    if threads is not None and (not isinstance(threads, int) or isinstance(threads, bool) or threads < 1):
-        raise InputError("Not a number of threads", found=repr(threads), expected="a whole number from 1, or None")
+    if threads is not None and (not isinstance(threads, int) or isinstance(threads, bool) or not 1 <= threads <= 256):
+        raise InputError(
+            "Not a number of threads", found=repr(threads), expected="a whole number from 1 to 256, or None"
+        )
     bundle = open_bundle(resolve_bundle(path))
     engine = open_backend(backend, SessionOptions(threads=threads))
     try:

@@ -13,6 +13,8 @@ from .values import Packet, Snapshot
 __all__ = ["Stepper"]
 
 _EPSILON = 1e-6
+FASTEST_HZ = 10_000.0
+"""No decision is made more often; a step of a nanosecond would never come to an end."""
 
 
 class Stepper:
@@ -227,3 +229,5 @@ def _check(
     for what, value in (("rate_hz", rate_hz), ("seconds", seconds)):
         if value is not None and not (math.isfinite(value) and value > 0):
             raise InputError(f"{what} cannot be used", found=value, expected="more than zero, or None")
+    if rate_hz is not None and rate_hz > FASTEST_HZ:
+        raise InputError("rate_hz cannot be used", found=rate_hz, expected=f"at most {FASTEST_HZ:g}")

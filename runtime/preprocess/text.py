@@ -59,7 +59,7 @@ class TextPreparer:
         try:
             tokens = self._tokenizer.encode(text).ids
         except Exception as error:  # lone surrogates: the library cannot take them as UTF-8
-            raise InputError(f"{name} cannot be tokenised", found=str(error)[:200], expected="valid Unicode") from error
+            raise InputError(f"{name} cannot be tokenised", found=ascii(text[:40]), expected="valid Unicode") from error
         if not tokens:
             raise InputError(
                 f"{name} has no token that the bundle's tokenizer knows",

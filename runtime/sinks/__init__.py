@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..errors import SinkError
-from .base import Closing, PendingFile, Sink
+from .base import Closing, PendingFile, Sink, check_output, write_file
 from .dashboard import Dashboard
 from .film import FORMATS, AnnotatedVideo, VideoWriter
 from .lines import JsonLines, Print, one_line
@@ -22,8 +22,10 @@ __all__ = [
     "Sink",
     "VideoWriter",
     "Window",
+    "check_output",
     "one_line",
     "open_sink",
+    "write_file",
 ]
 
 JSON_SUFFIXES = (".jsonl", ".ndjson")

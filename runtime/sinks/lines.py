@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import IO, Any
@@ -45,20 +46,26 @@ class JsonLines(Closing):
 
     def close(self) -> None:
         """Finish the file."""
-        if self._end() and self._pending is not None:
-            self._pending.commit()
+        if self._pending is None or self._file is None:
+            return
+        file, self._file = self._file, None
+        try:
+            file.close()
+        except OSError as error:  # what was buffered found no room
+            self._pending.discard()
+            raise SinkError(
+                f"{self._pending.path} cannot be finished", found=error.strerror, expected="space on the disk"
+            ) from error
+        self._pending.commit()
 
     def abort(self) -> None:
         """Remove the unfinished file."""
-        if self._end() and self._pending is not None:
-            self._pending.discard()
-
-    def _end(self) -> bool:
-        if self._file is None:
-            return False
-        self._file.close()
-        self._file = None
-        return True
+        if self._pending is None or self._file is None:
+            return
+        file, self._file = self._file, None
+        with contextlib.suppress(OSError):
+            file.close()
+        self._pending.discard()
 
 
 class Print(Closing):

@@ -2,7 +2,7 @@
 
 | modality | URI |
 |---|---|
-| image | `picture.jpg` · `folder/` · `video.mp4` · `camera:0` or `0` · `rtsp://…`, `http://…` |
+| image | `picture.jpg` · `folder/` · `video.mp4` · `camera:0`, `0` or `/dev/video0` · `rtsp://…`, `http://…` |
 | audio | `clip.wav` · `video.mp4` (its sound track) · `mic:` or `mic:NAME` · `rtsp://…`, `http://…` |
 | text | `text:WORDS` · `notes.txt` (lines, optionally `12.5<TAB>words`) |
 | series | `drive.npz` (`series` (N, C) and `times` (N,) or `sample_rate`) |
@@ -12,6 +12,8 @@ Optional packages are imported when a source that needs them is opened.
 
 from __future__ import annotations
 
+import os
+import re
 from pathlib import Path
 
 from ..errors import SourceError
@@ -39,12 +41,13 @@ __all__ = [
     "read_picture",
 ]
 
+_DEVICE = re.compile(r"(?:camera:|/dev/video|)([0-9]{1,4})", re.ASCII)
 MEDIA_SUFFIXES = (".avi", ".flac", ".m4a", ".m4v", ".mkv", ".mov", ".mp3", ".mp4", ".ogg", ".wav", ".webm")
 
 
 def is_live(uri: str) -> bool:
     """Whether the URI names a camera, a microphone or a network stream. An HTTP address of a media file is a file."""
-    if uri.startswith(("camera:", "mic:")) or uri.isdecimal():
+    if uri.startswith(("camera:", "mic:")) or _DEVICE.fullmatch(uri) is not None:
         return True
     return "://" in uri and not uri.lower().split("?")[0].endswith(MEDIA_SUFFIXES)
 
@@ -72,16 +75,16 @@ def open_source(
 
 
 def _image(modality: ImageModality, uri: str, fps: float, timeout_s: float) -> Source:
-    if uri.startswith("camera:") or uri.isdecimal():
-        index = uri.removeprefix("camera:")
-        if not index.isdecimal():
-            raise _unknown(modality, uri)
-        return camera(modality.name, int(index), timeout_s=timeout_s)
+    device = _DEVICE.fullmatch(uri)
+    if device is not None:
+        return camera(modality.name, int(device[1]), timeout_s=timeout_s)
     if is_live(uri):
+        if "://" not in uri:
+            raise _unknown(modality, uri)
         return network_video(modality.name, uri, timeout_s=timeout_s)
     if "://" in uri:
         return video_file(modality.name, uri)
-    if Path(uri).is_dir():
+    if os.path.isdir(uri):
         return ImageFolder(modality.name, uri, fps=fps)
     if Path(uri).suffix.lower() in SUFFIXES:
         return ImageFile(modality.name, uri)
@@ -105,13 +108,13 @@ def _audio(modality: AudioModality, uri: str, rate_hz: float, timeout_s: float) 
 def _text(modality: TextModality, uri: str, rate_hz: float) -> Source:
     if uri.startswith("text:"):
         return Words(modality.name, uri.removeprefix("text:"))
-    if not uri.lower().endswith(".txt") and not Path(uri).is_file():
+    if not uri.lower().endswith(".txt") and not os.path.isfile(uri):
         raise _unknown(modality, uri)
     return TextFile(modality.name, uri, rate_hz=rate_hz)
 
 
 def _series(modality: SeriesModality, uri: str, rate_hz: float) -> Source:
-    if not uri.lower().endswith(".npz"):
+    if not uri.lower().endswith(".npz") or "://" in uri:
         raise _unknown(modality, uri)
     return NpzSeries(modality, uri, rate_hz)
 

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+import os
+import stat
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Protocol, cast
+from typing import Any, Protocol, cast
 
 import numpy as np
 
 from ..errors import InputError, SourceError
 from ..values import Array, Packet
 
-__all__ = ["FileSource", "LiveSource", "Outage", "Source", "WindowCutter", "existing_file"]
+__all__ = ["FileSource", "LiveSource", "Outage", "Source", "WindowCutter", "existing_file", "quiet"]
 
 
 class Source(Protocol):
@@ -50,12 +52,23 @@ class LiveSource(Source, Protocol):
 def existing_file(path: str | Path, what: str) -> Path:
     """The path, if it is a file. Raises `SourceError` naming `what` was looked for."""
     found = Path(path)
-    if found.is_file():
-        return found
-    state = "a folder" if found.is_dir() else "nothing"
+    try:
+        mode = os.stat(found).st_mode
+        if stat.S_ISREG(mode):
+            return found
+        state = "a folder" if stat.S_ISDIR(mode) else "a device or a pipe"
+    except (OSError, ValueError) as error:
+        state = "nothing" if isinstance(error, FileNotFoundError) else getattr(error, "strerror", None) or str(error)
     raise SourceError(
-        f"{what} {found} cannot be opened", found=state, expected="a file", fix="Check the path and its spelling."
+        f"{what} {path} cannot be opened", found=state, expected="a file", fix="Check the path and its spelling."
     )
+
+
+def quiet(cv2: Any) -> None:
+    """OpenCV prints warnings of its own about what we report in one line."""
+    with_level = getattr(getattr(cv2, "utils", None), "logging", None)
+    if with_level is not None:
+        with_level.setLogLevel(with_level.LOG_LEVEL_SILENT)
 
 
 class FileSource:

@@ -11,7 +11,7 @@ import numpy as np
 from ..errors import MissingExtraError, SourceError
 from ..manifest import AudioModality
 from ..values import Packet
-from .base import WindowCutter
+from .base import WindowCutter, quiet
 from .containers import decode, have_pyav, open_container, resampled, rgb, stream_of
 from .live import Grabber, Live
 
@@ -85,10 +85,7 @@ class _OpenCvGrabber:
 
 
 def _capture(cv2: Any, device: int | str) -> Any:
-    # A missing camera is our error to report; OpenCV would print its own warnings as well.
-    with_level = getattr(getattr(cv2, "utils", None), "logging", None)
-    if with_level is not None:
-        with_level.setLogLevel(with_level.LOG_LEVEL_SILENT)
+    quiet(cv2)
     if isinstance(device, int):
         capture = cv2.VideoCapture(device)
         # The driver's own queue would age the frames; ask for the shortest.

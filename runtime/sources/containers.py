@@ -60,7 +60,7 @@ def stream_of(container: Any, kind: str, uri: str) -> Any:
     container.close()
     name = "sound track" if kind == "audio" else "video stream"
     raise SourceError(
-        f"{uri} has no {name}", found=f"streams: {found}", expected=f"a {kind} stream", fix="Choose another file."
+        f"{uri} has no {name}", found=f"streams: {found}", expected=f"a {name}", fix="Choose another file."
     )
 
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from ..errors import MissingExtraError, SourceError
 from ..values import Packet
-from .base import FileSource, existing_file
+from .base import FileSource, existing_file, quiet
 from .containers import decode, have_pyav, open_container, rgb, stream_of
 
 __all__ = ["SUFFIXES", "ImageFile", "ImageFolder", "read_picture"]
@@ -28,7 +28,11 @@ def read_picture(path: Path) -> NDArray[np.uint8]:
             raise MissingExtraError("opencv-python", "camera", f"reading {path}") from None
         return _by_pyav(path)
     # Decoding from bytes: OpenCV cannot open every path on every system, and it warns on stderr when it fails.
-    raw = np.fromfile(path, dtype=np.uint8)
+    quiet(cv2)
+    try:
+        raw = np.fromfile(path, dtype=np.uint8)
+    except OSError as error:
+        raise SourceError(f"the picture {path} cannot be read", found=error.strerror or str(error)) from error
     picture = cv2.imdecode(raw, cv2.IMREAD_COLOR) if raw.size else None
     if picture is None:
         raise SourceError(

@@ -58,7 +58,7 @@ def _load(path: str) -> Mapping[str, Array]:
     except Exception as error:  # a damaged archive raises nearly anything: zip, zlib, header, memory
         raise SourceError(
             f"the series {path} cannot be read",
-            found=str(error) or type(error).__name__,
+            found="pickled objects, or no archive" if "pickle" in str(error) else str(error) or type(error).__name__,
             expected="an .npz archive of plain arrays",
             fix="Write it with numpy.savez(path, series=…, times=…).",
         ) from error
@@ -73,11 +73,14 @@ def _rows(arrays: Mapping[str, Array], channels: int, path: str) -> Array:
             found=found,
             expected=f"numbers of shape (N, {channels}), N ≥ 1",
         )
-    rows = rows.astype(np.float32)
+    with np.errstate(over="ignore"):  # what is too large for float32 is reported below
+        rows = rows.astype(np.float32)
     if not np.isfinite(rows).all():
         bad = int((~np.isfinite(rows)).any(axis=1).argmax())
         raise SourceError(
-            f"the array `series` of {path} has NaN or infinity", found=f"row {bad}", expected="finite numbers"
+            f"the array `series` of {path} has NaN or infinity",
+            found=f"row {bad}",
+            expected="finite numbers that float32 can hold",
         )
     return rows
 

@@ -24,6 +24,8 @@ def sound_file(modality: AudioModality, uri: str, rate_hz: float) -> FileSource:
     """A sound file, or the sound track of a video, at the modality's sample rate."""
     if Path(uri).suffix.lower() not in (".wav", ".wave"):
         return SoundTrack(modality, uri, rate_hz)
+    if "://" in uri:
+        return SoundTrack(modality, uri, rate_hz)
     existing_file(uri, "the sound file")
     try:
         with wave.open(uri, "rb") as file:

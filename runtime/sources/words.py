@@ -51,6 +51,8 @@ def parse_lines(content: str, name: str, spacing_s: float) -> list[tuple[float, 
 
     Raises `SourceError` naming the line: a time that is no number, is negative or runs backwards, or no words.
     """
+    if "\0" in content:
+        raise SourceError(f"the text file {name} cannot be read", found="binary data", expected="UTF-8 text")
     rows = [(number, line) for number, line in enumerate(content.splitlines(), 1) if line.strip()]
     if not rows:
         raise SourceError(f"the text file {name} is empty", expected="at least one line of words")

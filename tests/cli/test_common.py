@@ -3,9 +3,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from chiasm.cli.common import bundle_path, known_modalities, source_uri, split_modalities, write_atomic
+from chiasm.cli.common import bundle_path, known_modalities, source_uri, split_modalities
 from chiasm.runtime.bundle import open_bundle
 from chiasm.runtime.errors import ChiasmError, InputError
+from chiasm.runtime.sinks import write_file
 
 OPTIONS = ("--seconds", "--sink")
 
@@ -65,9 +66,9 @@ def test_a_path_stays_a_path() -> None:
 
 
 def test_writing_leaves_nothing_half_written(tmp_path: Path) -> None:
-    write_atomic(tmp_path / "new" / "a.png", b"data")
+    write_file(tmp_path / "new" / "a.png", b"data")
     assert (tmp_path / "new" / "a.png").read_bytes() == b"data"
     (tmp_path / "taken").mkdir()
-    with pytest.raises(ChiasmError, match="cannot write"):
-        write_atomic(tmp_path / "taken", b"data")
+    with pytest.raises(ChiasmError, match="cannot be written"):
+        write_file(tmp_path / "taken", b"data")
     assert sorted(path.name for path in tmp_path.iterdir()) == ["new", "taken"]
