@@ -66,6 +66,18 @@ def test_a_checkpoint_without_a_decoder(tmp_path: Path) -> None:
     assert "denoiser" not in config.parts()
 
 
+def test_a_sampler_over_parts_of_the_usual_names(folder: Path) -> None:
+    whole = read_config(folder).decoder
+
+    def shorten(config: dict[str, Any]) -> None:
+        keys = ("schedule", "timesteps", "guidance", "guidance_range")
+        config["sampler"] = {key: config["decoder"][key] for key in keys}
+        del config["decoder"]
+
+    _edit(folder, shorten)
+    assert read_config(folder).decoder == whole
+
+
 def test_every_kind_names_a_class() -> None:
     import importlib
 
