@@ -41,7 +41,7 @@ def latent_to_image(
     """
 
 def instructions() -> str:
-    """The instruction set in use: avx512, avx2 or plain."""
+    """The instruction set in use: avx512-vnni, avx512, avx2 or plain."""
 
 def use_instructions(name: str | None = None) -> None:
     """

@@ -15,7 +15,7 @@ def instruction_sets() -> list[Any]:
     """Parameters for a test."""
     if _select.compiled is None:
         return [pytest.param("none", marks=pytest.mark.skip(reason=str(kernels.why_not())))]
-    return [_parameter(name) for name in ("plain", "avx2", "avx512")]
+    return [_parameter(name) for name in ("plain", "avx2", "avx512", "avx512-vnni")]
 
 
 def _parameter(name: str) -> Any:

@@ -79,7 +79,7 @@ NB_MODULE(_ext, module) {
                "out"_a.noconvert(), "x0 = x - t·velocity; out = (1 - t_next)·x0 + t_next·noise.");
     module.def("latent_to_image", &latent_to_image, "picture"_a.noconvert(), "out"_a.noconvert(),
                "float32 (3, H, W) in [-1, 1] → uint8 (H, W, 3). False when a value is NaN.");
-    module.def("instructions", &chiasm::instructions, "The instruction set in use: avx512, avx2 or plain.");
+    module.def("instructions", &chiasm::instructions, "The instruction set in use: avx512-vnni, avx512, avx2 or plain.");
     module.def("use_instructions", &use_instructions, "name"_a.none() = nb::none(),
                "Use another instruction set, for tests; None is the widest. ValueError when the processor lacks it.");
 }

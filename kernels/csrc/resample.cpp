@@ -1,5 +1,8 @@
 #include "resample.hpp"
 
+#include "dots.hpp"
+#include "normalise.hpp"
+
 #include <algorithm>
 #include <atomic>
 #include <cstring>
@@ -60,6 +63,7 @@ CHIASM_TARGET inline Sums widen(const std::uint8_t *source) {
 }  // namespace avx512
 #endif
 
+// No passes: `resample_by_dots` does it all.
 struct Passes {
     const char *name;
     bool supported;
@@ -71,6 +75,7 @@ struct Passes {
 const Passes *all_passes() {
     static const Passes all[] = {
 #ifdef __x86_64__
+        {"avx512-vnni", has_dots(), nullptr, nullptr},
         {"avx512", __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl"),
          avx512::across, avx512::down},
         {"avx2", static_cast<bool>(__builtin_cpu_supports("avx2")), avx2::across, avx2::down},
@@ -135,13 +140,6 @@ void stage_row(const Picture &image, const std::uint8_t *source, std::size_t x, 
             target[x * lanes + c] = source[static_cast<std::int64_t>(x) * image.column_stride + c * image.channel_stride];
 }
 
-// A row of four-byte pixels → the same row of three planes, by the table.
-void normalise(const std::uint8_t *__restrict row, const float *__restrict table, std::size_t length, std::size_t plane,
-               float *__restrict out) {
-    for (std::size_t x = 0; x < length; ++x)
-        for (std::size_t c = 0; c < 3; ++c) out[c * plane + x] = table[c * 256 + row[x * pixel + c]];
-}
-
 }  // namespace
 
 const char *instructions() { return chosen().load(std::memory_order_relaxed)->name; }
@@ -161,12 +159,13 @@ std::int32_t Axis::last() const {
 }
 
 void resample(const Picture &image, const Axis &rows, const Axis &columns, const float *table, float *out) {
+    const Passes &passes = *chosen().load(std::memory_order_relaxed);
+    if (!passes.across) return resample_by_dots(image, rows, columns, table, out);
     const std::int32_t top = rows.first(), bottom = rows.last(), left = columns.first(), right = columns.last();
     const std::size_t height = static_cast<std::size_t>(bottom - top), width = static_cast<std::size_t>(right - left);
     const std::size_t bands = (height + band - 1) / band;
     const std::size_t stride = (columns.length * pixel + lanes - 1) / lanes * lanes;
     const bool packed = image.channel_stride == 1 && image.column_stride == 3 && can_stage_packed();
-    const Passes &passes = *chosen().load(std::memory_order_relaxed);
     const std::unique_ptr<std::uint8_t[]> staged(new std::uint8_t[width * lanes]());
     const std::unique_ptr<std::uint8_t[]> narrow(new std::uint8_t[bands * band * stride]());
 

@@ -27,9 +27,10 @@ struct Axis {
 // `table` is (3, 256), `out` is (3, rows.length, columns.length). Throws std::bad_alloc.
 void resample(const Picture &image, const Axis &rows, const Axis &columns, const float *table, float *out);
 
-// The instruction set in use ("avx512", "avx2", "plain"): the widest that the processor has, until tests ask for another.
+// The instruction set in use ("avx512-vnni", "avx512", "avx2", "plain"): the best that the processor has, until tests ask
+// for another.
 const char *instructions();
-// False when the name is unknown or the processor does not have it; null asks for the widest.
+// False when the name is unknown or the processor does not have it; null asks for the best.
 bool use_instructions(const char *name);
 
 }  // namespace chiasm

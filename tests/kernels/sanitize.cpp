@@ -1,6 +1,6 @@
 // Random resizes and flow steps on arrays of exactly the right size, checked number by number against plain loops.
 // test_sanitize.py builds it with the address and undefined-behaviour sanitizers; it also cross-compiles:
-//   aarch64-linux-gnu-g++ -O3 -std=c++17 -static -I kernels/csrc tests/kernels/sanitize.cpp kernels/csrc/{resample,flow}.cpp
+//   aarch64-linux-gnu-g++ -O3 -std=c++17 -static -I kernels/csrc tests/kernels/sanitize.cpp kernels/csrc/{resample,dots,flow}.cpp
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -21,11 +21,13 @@ struct Weights {
     std::vector<std::int32_t> start, count, weight;
     std::size_t taps;
 
-    Weights(int source, int length) : taps(static_cast<std::size_t>(1 + upto(8))) {
+    Weights(int source, int length) : taps(static_cast<std::size_t>(1 + upto(23))) {
+        const bool even = upto(2) == 0;
         for (int i = 0; i < length; ++i) {
             count.push_back(1 + upto(std::min(static_cast<int>(taps), source) - 1));
             start.push_back(upto(source - count.back()));
-            for (std::size_t k = 0; k < taps; ++k) weight.push_back((upto(1 << 23) - (1 << 21)) / count.back());
+            for (std::size_t k = 0; k < taps; ++k)
+                weight.push_back(even && k ? weight.back() : (upto(1 << 23) - (1 << 21)) / count.back());
         }
     }
     chiasm::Axis axis() const { return {start.data(), count.data(), weight.data(), start.size(), taps}; }
@@ -92,7 +94,7 @@ long flow_once() {
 
 int main() {
     long wrong = 0;
-    for (const char *name : {"plain", "avx2", "avx512"}) {
+    for (const char *name : {"plain", "avx2", "avx512", "avx512-vnni"}) {
         if (!chiasm::use_instructions(name)) continue;
         std::printf("%s\n", chiasm::instructions());
         for (int i = 0; i < 150; ++i) wrong += resize_once() + flow_once();

@@ -17,7 +17,10 @@ FLAGS = ["-std=c++17", "-O1", "-g", "-fsanitize=address,undefined", "-fno-saniti
 def test_no_byte_beyond_and_no_number_wrong(root: Path, tmp_path: Path) -> None:
     assert COMPILER is not None
     kernels = root / "kernels" / "csrc"
-    sources = [root / "tests" / "kernels" / "sanitize.cpp", kernels / "resample.cpp", kernels / "flow.cpp"]
+    sources = [
+        root / "tests" / "kernels" / "sanitize.cpp",
+        *(kernels / f"{name}.cpp" for name in ("resample", "dots", "flow")),
+    ]
     program = tmp_path / "sanitize"
     subprocess.run([COMPILER, *FLAGS, "-I", kernels, *sources, "-o", program], check=True)
     done = subprocess.run([program], capture_output=True, text=True, check=False)
