@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated
@@ -74,6 +76,7 @@ def _first_sentence(function: Callable[..., None]) -> str:
 def main(words: Sequence[str] | None = None) -> None:
     """Run one command line (default: the process's own) and exit: 0 done, 1 checked and not well, 2 an error."""
     try:
+        _heed_termination()
         code = app()(args=None if words is None else list(words), prog_name="chiasm", standalone_mode=False)
         sys.stdout.flush()
     except BrokenPipeError:
@@ -84,6 +87,17 @@ def main(words: Sequence[str] | None = None) -> None:
     except Exception as error:
         code = _explain(error)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _heed_termination() -> None:
+    """`kill`, `timeout` and systemd send SIGTERM: it ends a command as Ctrl-C does, in good order."""
+
+    def end(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    # A command line inside another program leaves that program's own handling alone.
+    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
+        signal.signal(signal.SIGTERM, end)
 
 
 def _explain(error: Exception) -> int:

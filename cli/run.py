@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -152,10 +153,19 @@ def _open_sources(stack: ExitStack, chosen: Sequence[Modality], uris: Mapping[st
 
 
 def _sound_track(uris: Iterable[str]) -> str | None:
-    """A film among the sources, whose sound an annotated film can carry on."""
+    """A film with sound among the sources: an annotated film can carry it on."""
+    from ..runtime.errors import ChiasmError
     from ..runtime.sinks.film import FORMATS
+    from ..runtime.sources.containers import open_container, stream_of
 
-    return next((uri for uri in uris if Path(uri).suffix.lower() in FORMATS and Path(uri).is_file()), None)
+    for uri in uris:
+        if Path(uri).suffix.lower() in FORMATS and os.path.isfile(uri):
+            with suppress(ChiasmError):
+                container = open_container(uri)
+                stream_of(container, "audio", uri)
+                container.close()
+                return uri
+    return None
 
 
 def _open_sinks(

@@ -186,8 +186,12 @@ def _annotate(
         AnnotatedVideo(path, modalities=pipeline.modalities, title=title, sound=recording.video) as video,
         pipeline.stream(sources, rate_hz=FPS, seconds=drive.seconds) as stream,
     ):
-        for result in stream:
-            video.write(result)
-            decisions.append(Decision.of(result, drive.scene_at(result.time_s)))
-            advance(result.time_s / drive.seconds)
+        try:
+            for result in stream:
+                video.write(result)
+                decisions.append(Decision.of(result, drive.scene_at(result.time_s)))
+                advance(result.time_s / drive.seconds)
+        except KeyboardInterrupt:  # half a drive is of no use, unlike half a live recording
+            video.abort()
+            raise
     return decisions

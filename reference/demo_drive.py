@@ -37,9 +37,13 @@ def record(drive: Drive, folder: Path, advance: Callable[[float], None]) -> Reco
     recording = Recording(folder / "drive.mp4", folder / "drive.npz", folder / "notes.txt")
     count = round(drive.seconds * FPS)
     with VideoWriter(recording.video, SIZE, fps=FPS, sound=(drive.sound(), SAMPLE_RATE), crf=18) as video:
-        for index in range(count):
-            video.add(drive.frame(index / FPS, (SIZE[1], SIZE[0])), index / FPS)
-            advance(index / count)
+        try:
+            for index in range(count):
+                video.add(drive.frame(index / FPS, (SIZE[1], SIZE[0])), index / FPS)
+                advance(index / count)
+        except KeyboardInterrupt:  # half a drive is of no use, unlike half a live recording
+            video.abort()
+            raise
     times, rows = drive.radar_rows()
     write_file(recording.series, lambda file: np.savez_compressed(file, series=rows, times=times))
     lines = "".join(f"{time_s:.2f}\t{words}\n" for time_s, words in drive.texts())

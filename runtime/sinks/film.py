@@ -147,7 +147,7 @@ class VideoWriter(Closing):
         except (self._av.error.FFmpegError, OSError) as error:
             self.abort()
             raise SinkError(
-                f"{self._pending.path} cannot be written", found=error, expected="a frame to encode"
+                f"{self._pending.path} cannot be written", found=error.strerror or error, expected="space on the disk"
             ) from error
 
     def close(self) -> None:
@@ -164,7 +164,7 @@ class VideoWriter(Closing):
         except (self._av.error.FFmpegError, OSError) as error:
             self.abort()
             raise SinkError(
-                f"{self._pending.path} cannot be finished", found=error, expected="space on the disk"
+                f"{self._pending.path} cannot be finished", found=error.strerror or error, expected="space on the disk"
             ) from error
         self._pending.commit()
 
@@ -186,8 +186,9 @@ class VideoWriter(Closing):
         while self._waiting is not None:
             if float(self._waiting.dts * self._waiting.time_base) > until_s:
                 return
-            self._out.mux(self._waiting)
-            self._waiting = next(self._sound, None)
+            # First the next one, so that Ctrl-C in between loses a packet and never writes one twice.
+            packet, self._waiting = self._waiting, next(self._sound, None)
+            self._out.mux(packet)
 
 
 class AnnotatedVideo(Closing):
