@@ -1,9 +1,8 @@
-"""Named sets of raw captures → feeds of every part, through the runtime's own preprocessing and the parts' own FP32
-graphs.
+"""Named sets of raw captures → feeds of every part, through the runtime's preprocessing and the parts' FP32 graphs.
 
 Encoders are fed with what the runtime would make of each capture. Every later part is fed with what the parts before it
 make of those: fusion with tokens in all sets of present modalities, heads with states, the denoiser with the latents
-of real sampling, the decoder with the latents that come out of it.
+of real sampling from states without a picture, the decoder with the latents that come out of it.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from itertools import combinations
 import numpy as np
 
 from ..runtime.errors import ExportError
-from ..runtime.manifest import Decoder, Manifest
+from ..runtime.manifest import Decoder, ImageModality, Manifest
 from ..runtime.preprocess import Preparer
 from ..runtime.values import Array, Packet
 from .sessions import Runner
@@ -94,7 +93,8 @@ def part_feeds(
     for part in {head.part for head in manifest.heads.values()}:
         feeds[part] = [{"state": state} for state in states]
     if manifest.decoder is not None:
-        feeds |= _decoder(manifest.decoder, Runner(graphs[manifest.decoder.denoiser]), states, count, random)
+        conditions = [fusion(each)["state"].copy() for each in _conditions(manifest, tokens, count)]
+        feeds |= _decoder(manifest.decoder, Runner(graphs[manifest.decoder.denoiser]), conditions, count, random)
     return feeds
 
 
@@ -112,6 +112,16 @@ def _fusion(
         now = {name: each[index % len(each)] for name, each in tokens.items()}
         ages = {name: float(random.exponential(_AGE_S)) for name in now}
         yield fuse_feeds(manifest, now, sets[index % len(sets)], ages)
+
+
+def _conditions(manifest: Manifest, tokens: Mapping[str, Sequence[Array]], count: int) -> Iterator[Feeds]:
+    """What a picture is made from: fresh packets of every set of the other modalities, without the picture itself."""
+    images = {each.name for each in manifest.modalities if isinstance(each, ImageModality)}
+    every = subsets(manifest.fusion.order)
+    sets = [each for each in every if not images.intersection(each)] or every
+    for index in range(count):
+        now = {name: each[index % len(each)] for name, each in tokens.items()}
+        yield fuse_feeds(manifest, now, sets[index % len(sets)], {})
 
 
 def _decoder(

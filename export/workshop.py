@@ -65,7 +65,8 @@ class Workshop:
             self._halve()
         if "int8-cpu" in self.recipe.precisions:
             for part in self._each("INT8 of", 0.52, 0.7):
-                self.quantise(part, self.recipe.tolerances.int8_cosine)
+                aim = self.recipe.aims.get(self.interfaces[part].role, 0.0)
+                self.quantise(part, max(self.recipe.tolerances.int8_cosine, aim))
 
     def graphs(self) -> dict[str, dict[str, bytes]]:
         """Part → precision → graph."""

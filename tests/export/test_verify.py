@@ -16,7 +16,7 @@ from bundles import edit_manifest, tiny_bundle, tiny_inputs
 pytest.importorskip("onnx", reason="graphs are ONNX (pip install 'chiasm[export]')")
 
 from chiasm.export import fused, report
-from chiasm.export.calibrate import Calibration, Sample, fuse_feeds, part_feeds, prepare, subsets
+from chiasm.export.calibrate import Calibration, Sample, _conditions, fuse_feeds, part_feeds, prepare, subsets
 from chiasm.export.graphs import Graph, parse, serialise
 from chiasm.export.verify import failures, prepare_samples, raise_failures, verify
 from chiasm.runtime.bundle import Bundle, open_bundle
@@ -81,6 +81,9 @@ def test_every_part_gets_real_feeds(bundle: Bundle, captures: Calibration) -> No
             assert all(np.isfinite(value).all() for value in each.values())
     assert len({tuple(each["presence"][0]) for each in feeds["fuse.late"]}) == SETS
     assert {float(each["timestep"][0]) for each in feeds["denoiser"]} == {1.0, 0.75, 0.5, 0.25}
+    conditions = list(_conditions(manifest, {name: [np.ones((1, 1, 1))] for name in encoders}, 14))
+    assert {each["presence"][0, 0] for each in conditions} == {0.0}, "a picture is not made from itself"
+    assert len({tuple(each["presence"][0]) for each in conditions}) == 7
     pixels = [each["pixels"] for each in feeds["image"]]
     assert not any(np.shares_memory(pixels[0], other) for other in pixels[1:])
 
