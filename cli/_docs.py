@@ -18,7 +18,8 @@ Made from the commands by `python -m chiasm.cli._docs > docs/cli.md`; a test fai
 
 Every command ends with 0 when it is done, 1 when it checked something that is not well (`doctor`, `bench`) or its
 output was closed, 2 after one line of `error: …` on standard error, and 130 after Ctrl-C or SIGTERM.
-`CHIASM_TRACEBACK=1` shows where an error came from. Answers go to standard output, progress and summaries to standard error.
+`CHIASM_TRACEBACK=1` shows where an error came from. Answers go to standard output, progress and summaries to
+standard error.
 """
 
 
