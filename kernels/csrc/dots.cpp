@@ -1,6 +1,7 @@
 #include "dots.hpp"
 
 #include <algorithm>
+#include <cstring>
 #include <vector>
 
 #include "bands.hpp"
@@ -26,7 +27,7 @@ namespace {
 #define CHIASM_TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni")))
 
 // Four rows go through the horizontal pass together, each in its own quarter of a register: sixteen bytes of the row, of
-// which twelve are four pixels. A pixel has four bytes after it (the fourth is not used).
+// which twelve or all are four pixels. A pixel has four bytes after it (the fourth is not used).
 constexpr std::size_t pixel = 4, lanes = 64, cache_line = 64;
 
 struct Sums {
@@ -63,23 +64,23 @@ CHIASM_TARGET inline __m512i gather(const std::uint8_t *const *rows, std::size_t
     return _mm512_inserti64x4(_mm512_castsi256_si512(upper), lower, 1);
 }
 
-// What a target of the horizontal pass weighs: `groups` times sixteen bytes of four rows, from byte `at` on.
+// What a target of the horizontal pass weighs: sixteen bytes of four rows for every group, the first at `at`, `pace` apart.
 template <std::size_t unrolled>
-CHIASM_TARGET inline __m512i weigh(const std::uint8_t *const *rows, std::size_t at, const Digits &weights, __m512i apart,
-                                   const std::int32_t *&weight) {
+CHIASM_TARGET inline __m512i weigh(const std::uint8_t *const *rows, std::size_t at, std::size_t pace, const Digits &weights,
+                                   __m512i apart, const std::int32_t *&weight) {
     const std::size_t groups = unrolled ? unrolled : weights.groups;
     Sums sums = begin();
-    for (std::size_t group = 0; group < groups; ++group, at += quad * 3, weight += digits)
+    for (std::size_t group = 0; group < groups; ++group, at += pace, weight += digits)
         add(sums, _mm512_shuffle_epi8(gather(rows, at), apart), weight);
     return end(sums);
 }
 
 template <std::size_t unrolled>
-CHIASM_TARGET inline __m512i weigh(const std::uint8_t *const *rows, std::size_t at, const Means &weights, __m512i apart,
-                                   const std::int32_t *&weight) {
+CHIASM_TARGET inline __m512i weigh(const std::uint8_t *const *rows, std::size_t at, std::size_t pace, const Means &weights,
+                                   __m512i apart, const std::int32_t *&weight) {
     const std::size_t groups = unrolled ? unrolled : weights.groups;
     Sums sums = begin();
-    for (std::size_t group = 0; group < groups; ++group, at += quad * 3, ++weight)
+    for (std::size_t group = 0; group < groups; ++group, at += pace, ++weight)
         sums.middle = _mm512_dpbusd_epi32(sums.middle, _mm512_shuffle_epi8(gather(rows, at), apart), _mm512_set1_epi32(*weight));
     const __m512i product = _mm512_mullo_epi32(sums.middle, _mm512_set1_epi32(*weight++));
     return _mm512_srai_epi32(_mm512_add_epi32(product, sums.low), precision);
@@ -90,20 +91,31 @@ struct Targets {
     std::vector<std::size_t> offset;
     std::size_t span = 1;
 
-    Targets(const Axis &columns, std::int32_t left, std::size_t length) : offset(length) {
+    Targets(const Axis &columns, std::int32_t left, std::size_t length, std::size_t step) : offset(length) {
         for (std::size_t x = 0; x < length; ++x)
-            offset[x] = static_cast<std::size_t>(columns.start[std::min(x, columns.length - 1)] - left) * 3;
+            offset[x] = static_cast<std::size_t>(columns.start[std::min(x, columns.length - 1)] - left) * step;
         for (std::size_t x = quad; x < length; x += quad)
             if (offset[x] > offset[x - quad]) span = std::max(span, offset[x] - offset[x - quad]);
     }
 };
 
+// Shuffles four pixels to four reds, four greens and four blues.
+CHIASM_TARGET inline __m512i by_channel(const Layout &layout) {
+    std::int8_t from[16];
+    for (std::size_t i = 0; i < 16; ++i)
+        from[i] = i / quad < 3 ? static_cast<std::int8_t>(i % quad * layout.step + layout.channel[i / quad]) : -1;
+    __m128i order;
+    std::memcpy(&order, from, sizeof order);
+    return _mm512_broadcast_i32x4(order);
+}
+
 // Four rows of packed pixels → four rows of the narrow picture. `ahead` leads to the rows of the next band, which are fetched
 // meanwhile: a frame is larger than the cache that it comes to.
 template <std::size_t unrolled, typename Weights>
-CHIASM_TARGET void across(const std::uint8_t *const *band_rows, const Targets &targets, const Weights &weights,
-                          std::ptrdiff_t ahead, std::uint8_t *narrow, std::size_t stride) {
-    const __m512i apart = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 3, 6, 9, 1, 4, 7, 10, 2, 5, 8, 11, -1, -1, -1, -1));
+CHIASM_TARGET void across(const std::uint8_t *const *band_rows, const Layout &layout, const Targets &targets,
+                          const Weights &weights, std::ptrdiff_t ahead, std::uint8_t *narrow, std::size_t stride) {
+    const __m512i apart = by_channel(layout);
+    const std::size_t pace = quad * layout.step;
     const std::uint8_t *const rows[band] = {band_rows[0], band_rows[1], band_rows[2], band_rows[3]};
     const std::int32_t *weight = weights.quads.data();
     const std::size_t *offset = targets.offset.data();
@@ -112,7 +124,7 @@ CHIASM_TARGET void across(const std::uint8_t *const *band_rows, const Targets &t
             for (std::size_t at = offset[x]; at < offset[x] + targets.span; at += cache_line)
                 for (std::size_t row = 0; row < band; ++row) __builtin_prefetch(rows[row] + ahead + at);
         __m512i whole[quad];
-        for (std::size_t i = 0; i < quad; ++i) whole[i] = weigh<unrolled>(rows, offset[x + i], weights, apart, weight);
+        for (std::size_t i = 0; i < quad; ++i) whole[i] = weigh<unrolled>(rows, offset[x + i], pace, weights, apart, weight);
         const __m512i bytes = pack(whole);
         __m128i *target = reinterpret_cast<__m128i *>(narrow + x * pixel);
         const std::size_t next = stride / sizeof *target;
@@ -179,9 +191,10 @@ void run(const Picture &image, const Axis &rows, const Axis &columns, const floa
     const std::size_t row_quads = row_weights.groups * digits;
     const Weights column_weights(columns, length);
     const auto across = across_for(column_weights);
-    const Targets targets(columns, left, length);
+    const Layout layout(image);
+    const Targets targets(columns, left, length, layout.step);
     const std::size_t farthest = *std::max_element(targets.offset.begin(), targets.offset.end());
-    Bands bands(image, top, left, height, width, farthest + (column_weights.groups - 1) * quad * 3 + 16);
+    Bands bands(image, layout, top, left, height, width, farthest + (column_weights.groups - 1) * quad * layout.step + 16);
 
     const std::size_t kept = rows_kept(rows, top), plane = rows.length * columns.length;
     std::vector<std::uint8_t> narrow(kept * stride), small(stride);
@@ -194,7 +207,7 @@ void run(const Picture &image, const Axis &rows, const Axis &columns, const floa
         for (; made < start + count; made += band) {
             const std::uint8_t *band_rows[band];
             const std::ptrdiff_t ahead = bands.find(made, band_rows);
-            across(band_rows, targets, column_weights, ahead, target, stride);
+            across(band_rows, layout, targets, column_weights, ahead, target, stride);
             target += band * stride;
             if (target == beyond) target = narrow.data();
         }

@@ -46,18 +46,20 @@ int weighed(const chiasm::Axis &axis, std::size_t i, Value value) {
 // The number of wrong values in one random resize.
 long resize_once() {
     const int height = 1 + upto(59), width = 1 + upto(59), h = 1 + upto(39), w = 1 + upto(39);
-    std::vector<std::uint8_t> image(static_cast<std::size_t>(height * width * 3));
+    const int step = 3 + upto(2), reversed = upto(1);  // bytes a pixel, and whether blue is first
+    std::vector<std::uint8_t> image(static_cast<std::size_t>((height * width - 1) * step + 3));
     for (std::uint8_t &value : image) value = static_cast<std::uint8_t>(upto(255));
     const Weights down(height, h), across(width, w);
     const chiasm::Axis rows = down.axis(), columns = across.axis();
     std::vector<float> table(768), out(static_cast<std::size_t>(3 * h * w));
     for (std::size_t i = 0; i < table.size(); ++i) table[i] = static_cast<float>(i);
-    chiasm::resample({image.data(), width * 3, 3, 1}, rows, columns, table.data(), out.data());
+    const chiasm::Picture picture{image.data() + 2 * reversed, width * step, step, 1 - 2 * reversed};
+    chiasm::resample(picture, rows, columns, table.data(), out.data());
     long wrong = 0;
     for (std::size_t i = 0; i < out.size(); ++i) {
-        const std::size_t x = i % w, y = i / w % h, c = i / w / h;
+        const std::size_t x = i % w, y = i / w % h, c = i / w / h, at = reversed ? 2 - c : c;
         const int grey = weighed(rows, y, [&](int row) {
-            return weighed(columns, x, [&](int column) { return image[(row * width + column) * 3 + c]; });
+            return weighed(columns, x, [&](int column) { return image[(row * width + column) * step + at]; });
         });
         wrong += out[i] != static_cast<float>(c * 256 + static_cast<std::size_t>(grey));
     }

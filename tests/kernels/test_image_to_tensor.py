@@ -90,6 +90,8 @@ def views(image: np.ndarray[Any, Any]) -> dict[str, np.ndarray[Any, Any]]:
         "planes": planes.transpose(1, 2, 0),
         "one pixel, repeated": np.broadcast_to(image[:1, :1], image.shape),
         "without alpha": np.dstack([image, image[:, :, :1]])[:, :, :3],
+        "bgra to rgb": np.dstack([image, image[:, :, :1]])[:, :, 2::-1],
+        "after alpha": np.dstack([image, image[:, :, :1]])[:, :, 1:],
     }
 
 
