@@ -10,16 +10,18 @@ The flow: x_t = (1 − t)·x_0 + t·noise, velocity v = noise − x_0, so x_0 = 
         x0 = x − t·v
         x  = x0 if t is the last else (1 − t_next)·x0 + t_next·noise[i + 1]
 
-every noise[i] a fresh standard normal of the latents' shape (multistep consistency sampling: Song et al. 2023; Luo et al. 2023).
-The last x0 are the normalised latents that `picture` turns into the picture.
+every noise[i] a fresh standard normal of the latents' shape (multistep consistency sampling: Song et al. 2023; Luo
+et al. 2023). The last x0 are the normalised latents that `picture` turns into the picture.
 
-**Many steps** (the teacher): the probability-flow equation dx/dt = v from t = 1 to 0 by Heun's method, with classifier-free
-guidance v = v_null + guidance·(v_state − v_null), v_null being the velocity for the zero state (Ho & Salimans 2022).
+**Many steps** (the teacher): the probability-flow equation dx/dt = v from t = 1 to 0 by Heun's method, with
+classifier-free guidance v = v_null + guidance·(v_state − v_null), v_null being the velocity for the zero state (Ho
+& Salimans 2022).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
 import torch
 from torch import Tensor, nn
@@ -42,7 +44,9 @@ def fresh_noise(steps: int, shape: Sequence[int], seed: int) -> Tensor:
 
 
 @torch.no_grad()
-def few_steps(denoiser: nn.Module, state: Tensor, noise: Tensor, timesteps: Sequence[float], guidance: float) -> Iterator[Tensor]:
+def few_steps(
+    denoiser: nn.Module, state: Tensor, noise: Tensor, timesteps: Sequence[float], guidance: float
+) -> Iterator[Tensor]:
     """Yield the clean latents (B, C, h, w) that each step of the few-step sampler believes in.
 
     ``state`` (B, S); ``noise`` (len(timesteps), B, C, h, w); the formula stands at the head of this module.
@@ -60,19 +64,28 @@ def few_steps(denoiser: nn.Module, state: Tensor, noise: Tensor, timesteps: Sequ
 
 
 def guided(teacher: nn.Module, x: Tensor, t: Tensor, state: Tensor, guidance: Tensor) -> Tensor:
-    """The teacher's velocity with classifier-free guidance; ``t`` and ``guidance`` (B,). One pass of twice the batch."""
-    both = teacher(torch.cat((x, x)), t.repeat(2), torch.cat((state, torch.zeros_like(state))), torch.ones_like(t).repeat(2))
+    """The teacher's velocity with classifier-free guidance; ``t`` and ``guidance`` (B,). One pass of twice the
+    batch.
+    """
+    both = teacher(
+        torch.cat((x, x)), t.repeat(2), torch.cat((state, torch.zeros_like(state))), torch.ones_like(t).repeat(2)
+    )
     known, null = both.float().chunk(2)
-    return null + guidance.view(-1, 1, 1, 1) * (known - null)
+    velocity: Tensor = null + guidance.view(-1, 1, 1, 1) * (known - null)
+    return velocity
 
 
 @torch.no_grad()
-def many_steps(teacher: nn.Module, state: Tensor, noise: Tensor, steps: int, guidance: Tensor, *, heun: bool = True) -> Iterator[Tensor]:
-    """Yield x at every time of an even grid from 1 to 0 (the noise first, the clean latents last), each (B, C, h, w)."""
+def many_steps(
+    teacher: nn.Module, state: Tensor, noise: Tensor, steps: int, guidance: Tensor, *, heun: bool = True
+) -> Iterator[Tensor]:
+    """Yield x at every time of an even grid from 1 to 0 (the noise first, the clean latents last), each (B, C, h,
+    w).
+    """
     times = torch.linspace(1, 0, steps + 1).tolist()
     x = noise
     yield x
-    for now, then in zip(times[:-1], times[1:], strict=True):
+    for now, then in pairwise(times):
         here = guided(teacher, x, torch.full_like(guidance, now), state, guidance)
         guess = x + (then - now) * here
         if heun and then > 0:

@@ -1,8 +1,8 @@
 """The autoencoder of pictures: 64×64 RGB in [-1, 1] to (8, 8, 8) latents and back, eight times smaller on each side.
 
-`PictureEncoder` is used while training only; `PictureDecoder` ships twice, as the full and as the tiny `picture` part.
-Both are plain convolutions with residual pairs and no normalisation layers (the shape that small latent decoders such as
-TAESD have): cheap on a CPU, and nothing in them depends on the batch.
+`PictureEncoder` is used while training only; `PictureDecoder` ships twice, as the full and as the tiny `picture`
+part. Both are plain convolutions with residual pairs and no normalisation layers (the shape that small latent
+decoders such as TAESD have): cheap on a CPU, and nothing in them depends on the batch.
 """
 
 from __future__ import annotations
@@ -58,9 +58,10 @@ class PictureEncoder(nn.Module):
 class PictureDecoder(nn.Module):
     """Normalised latents (B, channels, h, w) → picture (B, 3, 8h, 8w) in [-1, 1].
 
-    The latents' mean and standard deviation per channel are buffers, so that the exported graph takes what the denoiser
-    makes: latents of mean 0 and deviation 1. ``pairs`` residual pairs run at 1/8, 1/4 and 1/2 of the size, ``widths`` wide.
-    While training the picture is not clamped: a clamp would stop the gradient of every value beyond white or black.
+    The latents' mean and standard deviation per channel are buffers, so that the exported graph takes what the
+    denoiser makes: latents of mean 0 and deviation 1. ``pairs`` residual pairs run at 1/8, 1/4 and 1/2 of the size,
+    ``widths`` wide. While training the picture is not clamped: a clamp would stop the gradient of every value
+    beyond white or black.
     """
 
     mean: Tensor

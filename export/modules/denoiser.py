@@ -1,7 +1,7 @@
 """The latent denoiser: a small diffusion transformer that predicts the velocity of a rectified flow.
 
-Sources: rectified flow (Liu et al. 2022; Lipman et al. 2022), the DiT block with adaptive layer norm (Peebles & Xie 2022),
-one modulation shared by all blocks plus a learned table per block (PixArt-α, Chen et al. 2023).
+Sources: rectified flow (Liu et al. 2022; Lipman et al. 2022), the DiT block with adaptive layer norm (Peebles & Xie
+2022), one modulation shared by all blocks plus a learned table per block (PixArt-α, Chen et al. 2023).
 
     x_t = (1 − t)·x_0 + t·noise,   v = noise − x_0,   hence x_0 = x_t − t·v
 """
@@ -17,7 +17,9 @@ __all__ = ["Denoiser"]
 
 
 class _Waves(nn.Module):
-    """A scalar (B,) → cosines and sines (B, 2·count) of geometrically spaced frequencies, 0.25 … 32 turns per unit."""
+    """A scalar (B,) → cosines and sines (B, 2·count) of geometrically spaced frequencies, 0.25 … 32 turns per
+    unit.
+    """
 
     turns: Tensor
 
@@ -66,9 +68,9 @@ class _Block(nn.Module):
 class Denoiser(nn.Module):
     """Velocity of the flow at (latents, timestep), given the fused state.
 
-    ``latents`` (B, C, S, S) normalised; ``timestep`` (B,) in [0, 1], 1 = pure noise; ``state`` (B, state), zeros = nothing
-    known; ``guidance`` (B,): the classifier-free guidance scale that a distilled denoiser imitates in one pass (1 = none;
-    a denoiser that was not distilled ignores it). Returns the velocity (B, C, S, S).
+    ``latents`` (B, C, S, S) normalised; ``timestep`` (B,) in [0, 1], 1 = pure noise; ``state`` (B, state), zeros =
+    nothing known; ``guidance`` (B,): the classifier-free guidance scale that a distilled denoiser imitates in one
+    pass (1 = none; a denoiser that was not distilled ignores it). Returns the velocity (B, C, S, S).
 
     Raises ``ValueError`` when the sizes do not divide.
     """

@@ -1,4 +1,6 @@
-"""What the generation stages share: learning rates, averaged weights, cheap arithmetic, picture tensors and sheets."""
+"""What the generation stages share: learning rates, averaged weights, cheap arithmetic, picture tensors and
+sheets.
+"""
 
 from __future__ import annotations
 
@@ -16,14 +18,25 @@ from torch import Tensor, nn
 if TYPE_CHECKING:
     from ..context import Context
 
-__all__ = ["ConvMuon", "cheap", "conv_optimisers", "follow", "optimisers", "rate", "save_sheet", "set_rate", "to_bytes", "to_signed"]
+__all__ = [
+    "ConvMuon",
+    "cheap",
+    "conv_optimisers",
+    "follow",
+    "optimisers",
+    "rate",
+    "save_sheet",
+    "set_rate",
+    "to_bytes",
+    "to_signed",
+]
 
 
-def rate(step: int, total: int, *, warm: int = 100) -> float:
-    """Share of the peak learning rate at ``step``: linear warm-up, then half a cosine down to 1 %."""
+def rate(step: int, total: int, *, warm: int = 100, floor: float = 0.01) -> float:
+    """Share of the peak learning rate at ``step``: linear warm-up, then half a cosine down to ``floor``."""
     if step < warm:
         return (step + 1) / warm
-    return 0.01 + 0.99 * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
+    return floor + (1 - floor) * 0.5 * (1 + math.cos(math.pi * (step - warm) / max(1, total - warm)))
 
 
 def set_rate(optimiser: torch.optim.Optimizer, value: float) -> None:
@@ -41,7 +54,8 @@ def cheap(ctx: Context) -> AbstractContextManager[object]:
 def follow(average: nn.Module, module: nn.Module, decay: float, step: int) -> None:
     """Move the averaged weights towards the trained ones; the first steps follow faster."""
     keep = min(decay, (1 + step) / (10 + step))
-    slow, fast = list(average.parameters()), [each.detach() for each in module.parameters()]
+    slow: list[Tensor] = list(average.parameters())
+    fast = [each.detach() for each in module.parameters()]
     torch._foreach_lerp_(slow, fast, 1 - keep)
 
 
@@ -58,7 +72,9 @@ def to_bytes(pictures: Tensor) -> NDArray[np.uint8]:
 
 
 def save_sheet(path: Path, bands: list[NDArray[np.uint8]], *, columns: int = 16, zoom: int = 3) -> None:
-    """Draw pictures for a person to look at: the bands (N, H, W, 3) below each other, 16 columns at a time, enlarged."""
+    """Draw pictures for a person to look at: the bands (N, H, W, 3) below each other, 16 columns at a time,
+    enlarged.
+    """
     import cv2
 
     rows = []
@@ -74,8 +90,9 @@ def save_sheet(path: Path, bands: list[NDArray[np.uint8]], *, columns: int = 16,
 class ConvMuon(torch.optim.Muon):
     """Muon for convolutions: each kernel (out, in, h, w) is one matrix (out, in·h·w) that shares its memory.
 
-    Muon (Jordan et al. 2024) makes the update of a matrix orthogonal; the step is scaled to AdamW's root mean square (Liu et al. 2025).
-    The autoencoder's loss after 8 000 pictures is half of AdamW's, at a tenth more time. Kernels must be contiguous.
+    Muon (Jordan et al. 2024) makes the update of a matrix orthogonal; the step is scaled to AdamW's root mean
+    square (Liu et al. 2025). The autoencoder's loss after 8 000 pictures is half of AdamW's, at a tenth more time.
+    Kernels must be contiguous.
     """
 
     def __init__(self, kernels: list[nn.Parameter]) -> None:
@@ -87,7 +104,7 @@ class ConvMuon(torch.optim.Muon):
         """Hand the gradients over, then step."""
         for kernel, flat in zip(self.kernels, self.param_groups[0]["params"], strict=True):
             flat.grad = None if kernel.grad is None else kernel.grad.reshape(flat.shape)
-        super().step()
+        super().step()  # type: ignore[no-untyped-call]
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of the kernels."""

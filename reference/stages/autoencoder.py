@@ -1,19 +1,29 @@
-"""Train the autoencoder: pictures → latents, and two decoders back (`picture`, `picture.tiny`) against the same latents.
+"""Train the autoencoder: pictures → latents, and two decoders back (`picture`, `picture.tiny`) against the same
+latents.
 
-Loss: mean absolute and squared error of the pixels, the same of their horizontal and vertical differences (edges), and a weak pull
-of the latents to mean 0 and deviation 1. The decoders see latents with a little Gaussian noise, so that small errors of the
-denoiser change the picture little. At the end all training latents are computed once and saved for the denoiser.
+Loss: mean absolute and squared error of the pixels, the same of their horizontal and vertical differences (edges),
+and a weak pull of the latents to mean 0 and deviation 1. The decoders see latents with a little Gaussian noise, so
+that small errors of the denoiser change the picture little. At the end all training latents are computed once and
+saved for the denoiser.
+
+For the first half of the training all pixels count alike; then the main object counts as much as all the rest, or
+else people in the rain, few pixels of little contrast, are left out.
 """
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from ...export.modules.autoencoder import PictureDecoder, PictureEncoder
 from ..context import Context, Stage
+from ..dataset import Scenes, scene_of
+from ..draw import render_image
 from ._steps import cheap, conv_optimisers, rate, save_sheet, set_rate, to_bytes, to_signed
 
 __all__ = ["FULL", "STAGE", "TINY", "picture_loss"]
@@ -25,17 +35,47 @@ _BATCH = 16
 _NOISE = 0.3
 
 
-def picture_loss(made: Tensor, true: Tensor) -> Tensor:
-    """Pixels and edges: L1 + MSE of the values, L1 of their differences to the right and below."""
-    made = made.float()
-    pixels = F.l1_loss(made, true) + F.mse_loss(made, true)
-    across = F.l1_loss(made[..., 1:] - made[..., :-1], true[..., 1:] - true[..., :-1])
-    down = F.l1_loss(made[..., 1:, :] - made[..., :-1, :], true[..., 1:, :] - true[..., :-1, :])
-    return pixels + across + down
+def picture_loss(made: Tensor, true: Tensor, weight: Tensor) -> Tensor:
+    """Pixels and edges: L1 + MSE of the values, L1 of their differences to the right and below.
+
+    ``made`` and ``true`` (B, 3, H, W), ``weight`` (B, 1, H, W): how much each pixel counts.
+    """
+    error = made.float() - true
+    across, down = error[..., 1:] - error[..., :-1], error[..., 1:, :] - error[..., :-1, :]
+    pixels = ((error.abs() + error.square()) * weight).mean()
+    return pixels + (across.abs() * weight[..., 1:]).mean() + (down.abs() * weight[..., 1:, :]).mean()
+
+
+def object_masks(ctx: Context, scenes: Scenes) -> NDArray[np.uint8]:
+    """Where each picture shows its main object, as packed bits (N, 64, 8): the pixels that change without it."""
+    path = ctx.folder / "masks.npy"
+    if path.exists():
+        return np.asarray(np.load(path))
+    masks = np.zeros((len(scenes), 64, 8), np.uint8)
+    with ctx.progress("object masks", len(scenes)) as advance:
+        for row in range(len(scenes)):
+            scene = scene_of(row, int(scenes.seeds[0]))
+            if scene.object != "none":
+                empty = render_image(replace(scene, object="none"), (64, 64))
+                changed = np.abs(empty.astype(np.int16) - scenes.images[row]).max(axis=2) > 8
+                masks[row] = np.packbits(changed, axis=1)
+            advance(1)
+    np.save(path, masks)
+    return masks
+
+
+def pixel_weights(masks: NDArray[np.uint8], device: str) -> Tensor:
+    """Packed masks (B, 64, 8) → weights (B, 1, 64, 64), mean 1: the main object, however small, counts for a half."""
+    inside = torch.from_numpy(np.unpackbits(masks, axis=2)).float()[:, None].to(device)
+    inside = F.max_pool2d(inside, 3, 1, 1)
+    share = inside.mean((2, 3), keepdim=True).clamp_min(0.02)
+    weight = 1 + inside * 1.0 / share
+    return weight / weight.mean((2, 3), keepdim=True)
 
 
 def run(ctx: Context) -> None:
     scenes = ctx.data("train")
+    masks = object_masks(ctx, scenes)
     encoder = PictureEncoder(_CHANNELS)
     full, tiny = PictureDecoder(_CHANNELS, **FULL), PictureDecoder(_CHANNELS, **TINY)
     nets: dict[str, nn.Module] = {"encoder": encoder, "full": full, "tiny": tiny}
@@ -44,16 +84,17 @@ def run(ctx: Context) -> None:
     both = conv_optimisers(nets.values())
     weights = [each for net in nets.values() for each in net.parameters()]
     state = ctx.resume(nets, both)
-    total = ctx.pick(10_000, quick=3)
+    total, alike = ctx.pick(10_000, quick=3), ctx.pick(5_500, quick=1)
     for step in ctx.steps(state, total, "autoencoder"):
-        picked = ctx.rng("batch", step).choice(len(scenes), min(_BATCH, len(scenes)), replace=False)
-        true = to_signed(scenes.images[np.sort(picked)], ctx.device)
+        picked = np.sort(ctx.rng("batch", step).choice(len(scenes), min(_BATCH, len(scenes)), replace=False))
+        true = to_signed(scenes.images[picked], ctx.device)
+        weight = pixel_weights(masks[picked], ctx.device) if step >= alike else torch.ones_like(true[:, :1])
         with cheap(ctx):
             latents = encoder(true).float()
             mean, std = latents.mean((0, 2, 3), keepdim=True), latents.std((0, 2, 3), keepdim=True)
             strength = _NOISE * torch.rand(len(true), 1, 1, 1, device=ctx.device) * std.detach()
             noisy = latents + strength * torch.randn_like(latents)
-            sharp, small = picture_loss(full(noisy), true), picture_loss(tiny(noisy.detach()), true)
+            sharp, small = picture_loss(full(noisy), true, weight), picture_loss(tiny(noisy.detach()), true, weight)
         pull = mean.square().mean() + (std - 1).square().mean()
         for each in both.values():
             set_rate(each, 1e-2 * rate(step, total))
@@ -93,15 +134,22 @@ def _finish(ctx: Context, encoder: PictureEncoder, full: PictureDecoder, tiny: P
     ctx.publish("picture_encoder", encoder)
     ctx.publish("picture", full)
     ctx.publish("picture.tiny", tiny)
-    ctx.configure({
-        "modules": {
-            "picture_encoder": {"kind": "picture_encoder", "channels": _CHANNELS},
-            "picture": {"kind": "picture_decoder", "channels": _CHANNELS, **FULL},
-            "picture.tiny": {"kind": "picture_decoder", "channels": _CHANNELS, **TINY},
-        },
-        "latent": {"channels": _CHANNELS, "size": 8, "mean": mean.flatten().tolist(), "std": std.flatten().tolist()},
-        "picture": {"height": 64, "width": 64},
-    })
+    ctx.configure(
+        {
+            "modules": {
+                "picture_encoder": {"kind": "picture_encoder", "channels": _CHANNELS},
+                "picture": {"kind": "picture_decoder", "channels": _CHANNELS, **FULL},
+                "picture.tiny": {"kind": "picture_decoder", "channels": _CHANNELS, **TINY},
+            },
+            "latent": {
+                "channels": _CHANNELS,
+                "size": 8,
+                "mean": mean.flatten().tolist(),
+                "std": std.flatten().tolist(),
+            },
+            "picture": {"height": 64, "width": 64},
+        }
+    )
 
 
 def _psnr(made: Tensor, true: Tensor) -> float:

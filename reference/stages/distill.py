@@ -1,9 +1,10 @@
 """Distil the teacher to a denoiser of 1, 2 and 4 steps: the one that ships.
 
-Consistency distillation (Song et al. 2023; with guidance as an input: Luo et al. 2023) along trajectories of the teacher. First the teacher
-solves its flow from noise to clean latents for many conditions, each with its own guidance scale, and every point is kept. The student's
-belief x0(x_t, t) = x_t − t·v then has to be the same along a trajectory. For half of each batch the target is the trajectory's end;
-for the other half it is what the student's running average believes one to three points further on, as in consistency distillation.
+Consistency distillation (Song et al. 2023; with guidance as an input: Luo et al. 2023) along trajectories of the
+teacher. First the teacher solves its flow from noise to clean latents for many conditions, each with its own
+guidance scale, and every point is kept. The student's belief x0(x_t, t) = x_t − t·v then has to be the same along a
+trajectory. For half of each batch the target is the trajectory's end; for the other half it is what the student's
+running average believes one to three points further on, as in consistency distillation.
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ def consistency_loss(student: nn.Module, target: nn.Module, path: Tensor, state:
 
 
 @torch.no_grad()
-def solve(ctx: Context, teacher: nn.Module, states: NDArray[np.float16], count: int) -> list[dict[str, NDArray[np.float16]]]:
+def solve(
+    ctx: Context, teacher: nn.Module, states: NDArray[np.float16], count: int
+) -> list[dict[str, NDArray[np.float16]]]:
     """Trajectories of the teacher for ``count`` random conditions, in chunks that a killed run keeps."""
     chunks = []
     known = max(1, len(states) - HELD_OUT)
@@ -82,16 +85,18 @@ def run(ctx: Context) -> None:
     nets = {name: make_denoiser().to(ctx.device) for name in ("net", "average")}
     for net in nets.values():
         net.load_state_dict(load_file(ctx.stage_folder("denoiser") / "teacher.safetensors"))
-    chunks = solve(ctx, nets["average"], states, ctx.pick(32_768, quick=8))
+    chunks = solve(ctx, nets["average"], states, ctx.pick(12_288, quick=8))
     whole = {name: np.concatenate([chunk[name] for chunk in chunks], axis=int(name == "path")) for name in chunks[0]}
     del chunks
     both = optimisers(nets["net"])
     state = ctx.resume(nets, both)
-    total = ctx.pick(3500, quick=3)
+    total = ctx.pick(1500, quick=3)
     for step in ctx.steps(state, total, "distillation"):
         rows = np.sort(ctx.rng("batch", step).integers(0, len(whole["state"]), _BATCH))
-        path, given, scale = (torch.from_numpy(array.astype(np.float32)).to(ctx.device)
-                              for array in (whole["path"][:, rows], whole["state"][rows], whole["guidance"][rows]))
+        path, given, scale = (
+            torch.from_numpy(array.astype(np.float32)).to(ctx.device)
+            for array in (whole["path"][:, rows], whole["state"][rows], whole["guidance"][rows])
+        )
         with cheap(ctx):
             loss = consistency_loss(nets["net"], nets["average"], path, given, scale)
         for each in both.values():
@@ -108,7 +113,9 @@ def run(ctx: Context) -> None:
 
 @torch.no_grad()
 def _finish(ctx: Context, student: nn.Module, states: NDArray[np.float16]) -> None:
-    """Publish the student with its schedule, and draw what it makes for scenes it never saw: truth, 1, 2 and 4 steps."""
+    """Publish the student with its schedule, and draw what it makes for scenes it never saw: truth, 1, 2 and 4
+    steps.
+    """
     rows = slice(max(0, len(states) - 32), len(states))
     given = torch.from_numpy(states[rows, 0].astype(np.float32)).to(ctx.device)
     true, decoder = ctx.data("train").images[rows], load_picture(ctx)
@@ -119,10 +126,17 @@ def _finish(ctx: Context, student: nn.Module, states: NDArray[np.float16]) -> No
         made.append(to_bytes(decoder(x0)))
     save_sheet(ctx.folder / "steps.png", [true, *made])
     ctx.publish("denoiser", student)
-    ctx.configure({
-        "modules": {"denoiser": {"kind": "denoiser", **NUMBERS}},
-        "sampler": {"schedule": "flow-consistency", "timesteps": TIMESTEPS, "guidance": GUIDANCE, "guidance_range": list(GUIDANCE_RANGE)},
-    })
+    ctx.configure(
+        {
+            "modules": {"denoiser": {"kind": "denoiser", **NUMBERS}},
+            "sampler": {
+                "schedule": "flow-consistency",
+                "timesteps": TIMESTEPS,
+                "guidance": GUIDANCE,
+                "guidance_range": list(GUIDANCE_RANGE),
+            },
+        }
+    )
 
 
 STAGE = Stage("distill", needs=("denoiser",), run=run)

@@ -1,8 +1,8 @@
 """An independent reader of pictures: a small CNN that tells the weather and the main object.
 
 It judges generated pictures, so nothing is shared with what made them: own weights, own scenes (seeds that no other
-stage draws), true pictures only. Light blur, noise, shifts and brightness while training keep it from leaning on details that
-a decoder of 64×64 pictures cannot bring. Its weights ship for evaluation only.
+stage draws), true pictures only. Light blur, noise, shifts and brightness while training keep it from leaning on
+details that a decoder of 64×64 pictures cannot bring. Its weights ship for evaluation only.
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ class Recogniser(nn.Module):
 
 
 def render_pictures(seeds: range) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """Pictures (N, 64, 64, 3) and labels (N, 2) = weather, object; even seeds of the hazard balance, odd of the natural."""
+    """Pictures (N, 64, 64, 3) and labels (N, 2) = weather, object; even seeds of the hazard balance, odd of the
+    natural.
+    """
     pictures = np.empty((len(seeds), 64, 64, 3), np.uint8)
     labels = np.empty((len(seeds), 2), np.int64)
     for row, seed in enumerate(seeds):
@@ -66,7 +68,9 @@ def render_pictures(seeds: range) -> tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 
 def disturb(pictures: Tensor) -> Tensor:
-    """Per picture: brightness and contrast, a shift of up to 2 pixels, blur for half of them, noise for half of them."""
+    """Per picture: brightness and contrast, a shift of up to 2 pixels, blur for half of them, noise for half of
+    them.
+    """
     size, device = len(pictures), pictures.device
 
     def draw(low: float, high: float) -> Tensor:
@@ -87,7 +91,7 @@ def run(ctx: Context) -> None:
     net = Recogniser().to(ctx.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     adam = torch.optim.AdamW(net.parameters(), weight_decay=0.02)
     state = ctx.resume({"net": net}, {"adam": adam})
-    total = ctx.pick(1500, quick=3)
+    total = ctx.pick(1000, quick=3)
     for step in ctx.steps(state, total, "recogniser"):
         set_rate(adam, 2e-3 * rate(step, total))
         picked = ctx.rng("batch", step).integers(0, count, _BATCH)
@@ -104,7 +108,9 @@ def run(ctx: Context) -> None:
     pictures, truth_test = render_pictures(range(TEST_SEED, TEST_SEED + ctx.pick(2000, quick=32)))
     weather_read, object_read = reader(pictures)
     right = np.stack((weather_read, object_read), axis=1) == truth_test
-    ctx.result(weather=float(right[:, 0].mean()), object=float(right[:, 1].mean()), both=float(right.all(axis=1).mean()))
+    ctx.result(
+        weather=float(right[:, 0].mean()), object=float(right[:, 1].mean()), both=float(right.all(axis=1).mean())
+    )
     ctx.publish("recogniser", net)
 
 
@@ -121,7 +127,8 @@ def _reader(net: Recogniser, device: str) -> Reader:
 
 
 def load_recogniser(folder: Path, *, device: str = "cpu") -> Reader:
-    """The reader whose weights lie in ``folder``: images uint8 (N, 64, 64, 3) → weather and object indices, each (N,).
+    """The reader whose weights lie in ``folder``: images uint8 (N, 64, 64, 3) → weather and object indices, each
+    (N,).
 
     Raises ``CheckpointError`` when recogniser.safetensors is missing or does not fit.
     """

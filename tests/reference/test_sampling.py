@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="training the reference model needs the extra 'export'")
 
-from chiasm.reference.sampling import TIMESTEPS, few_steps, fresh_noise, guided, many_steps, renoise
+from chiasm.reference.sampling import TIMESTEPS, few_steps, fresh_noise, guided, many_steps, renoise  # noqa: E402
 
 
 class Straight(torch.nn.Module):
@@ -37,7 +37,9 @@ def test_few_steps_reach_the_only_point_there_is(steps: str) -> None:
 
 def test_few_steps_follow_the_written_formula() -> None:
     class Odd(torch.nn.Module):
-        def forward(self, x: torch.Tensor, t: torch.Tensor, state: torch.Tensor, guidance: torch.Tensor) -> torch.Tensor:
+        def forward(
+            self, x: torch.Tensor, t: torch.Tensor, state: torch.Tensor, guidance: torch.Tensor
+        ) -> torch.Tensor:
             return torch.tanh(x) * guidance.view(-1, 1, 1, 1) + t.view(-1, 1, 1, 1)
 
     noise, times = fresh_noise(2, (1, 1, 2, 2), seed=3), [1.0, 0.5]

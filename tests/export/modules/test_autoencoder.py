@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the torch modules need the extra 'export'")
 
-from chiasm.export.modules.autoencoder import PictureDecoder, PictureEncoder
+from chiasm.export.modules.autoencoder import PictureDecoder, PictureEncoder  # noqa: E402
 
 TINY = {"widths": (8, 8, 8), "pairs": (1, 1, 1)}
 
@@ -19,7 +19,8 @@ def test_shapes_are_a_factor_of_eight() -> None:
 
 
 def test_sizes_stay_within_their_budget() -> None:
-    from chiasm.reference.stages.autoencoder import FULL, TINY as SHIPPED_TINY
+    from chiasm.reference.stages.autoencoder import FULL
+    from chiasm.reference.stages.autoencoder import TINY as SHIPPED_TINY
 
     def count(net: object) -> int:
         return sum(each.numel() for each in net.parameters())  # type: ignore[attr-defined]
@@ -58,7 +59,7 @@ def test_it_learns_two_pictures() -> None:
     adam = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], 3e-3)
     losses = []
     for _ in range(200):
-        loss = picture_loss(decoder(encoder(pictures)), pictures)
+        loss = picture_loss(decoder(encoder(pictures)), pictures, torch.ones(2, 1, 32, 32))
         adam.zero_grad()
         loss.backward()
         adam.step()

@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch", reason="the torch modules need the extra 'export'")
 
-from chiasm.export.modules.denoiser import Denoiser
+from chiasm.export.modules.denoiser import Denoiser  # noqa: E402
 
 SMALL = {"channels": 4, "size": 4, "patch": 2, "width": 24, "depth": 2, "heads": 3, "state": 6}
 
@@ -22,7 +22,12 @@ def small(seed: int = 0) -> Denoiser:
 
 def inputs(size: int = 2) -> dict[str, torch.Tensor]:
     torch.manual_seed(1)
-    return {"latents": torch.randn(size, 4, 4, 4), "timestep": torch.rand(size), "state": torch.randn(size, 6), "guidance": torch.full((size,), 2.0)}
+    return {
+        "latents": torch.randn(size, 4, 4, 4),
+        "timestep": torch.rand(size),
+        "state": torch.randn(size, 6),
+        "guidance": torch.full((size,), 2.0),
+    }
 
 
 def test_the_shipped_size_is_within_its_budget() -> None:
