@@ -103,7 +103,9 @@ _LIMITS = """
 - Drawn scenes only. Nothing here has seen a real street, microphone or radar, and nothing here may steer a vehicle.
 - Four weathers, six kinds of main object, one main object a scene; captions in English, from templates.
 - `hazard` follows a fixed order of urgency; a scene with two hazards gets the first.
-- Single modalities cannot know the hazard (see the table): that is how the scenes are made.
+- Single modalities cannot know the hazard (see the table): that is how the scenes are made. But the radar gives more
+  away than it should: a small target is nearer on the road than on the pavement, so text, sound and radar find most
+  pedestrians without the camera.
 - The recogniser that reads the pictures was trained on true pictures of the same generator, with its own weights and
   scenes.
 
