@@ -1,8 +1,8 @@
 """Scenario caching: what is gained by not encoding again what has not changed.
 
 The same stream, every modality at its own rate and text once, goes through two pipelines: one keeps unchanged
-encodings, the other encodes everything in every step. They take turns, step by step, so that both see the same machine;
-their answers must be equal, bit for bit.
+encodings, the other encodes everything in every step. They take turns, a second of the stream each, so that both see
+the same machine; their answers must be equal, bit for bit.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -27,6 +28,9 @@ if TYPE_CHECKING:
 __all__ = ["caching", "schedule"]
 
 SPEEDUP = 2.0
+TURN = 30
+"""Steps that a pipeline makes before the other's turn: a second of a camera. Alone it finds its own weights in the
+processor's caches, as a program that streams does; turn about, both see the same machine."""
 
 
 def schedule(modalities: Sequence[Modality], captures: Captures, seconds: float) -> Iterator[Snapshot]:
@@ -82,19 +86,21 @@ class _Turns:
     encoded: tuple[Counter[str], Counter[str]] = field(default_factory=lambda: (Counter(), Counter()))
     differing: int = 0
 
-    def take(self, keeping: Pipeline, plain: Pipeline, snapshot: Snapshot) -> None:
-        """One step of each. Who goes first alternates, so that neither always finds the processor's caches warm."""
-        answers = []
-        for which in (0, 1) if len(self.fast) % 2 else (1, 0):
-            start = time.perf_counter()
-            result = (keeping, plain)[which].step(snapshot)
-            seconds = time.perf_counter() - start
-            (self.fast, self.slow)[which].append(seconds)
-            self.encoded[which].update(result.encoded)
-            if which == 0:
-                self.by_encoded.setdefault(result.encoded, []).append(seconds)
-            answers.append(result)
-        self.differing += not _same(*answers)
+    def take(self, keeping: Pipeline, plain: Pipeline, snapshots: Sequence[Snapshot]) -> None:
+        """A stretch of the stream through one pipeline, then through the other. Who goes first alternates."""
+        answers: tuple[list[Result], list[Result]] = ([], [])
+        keeping_first = len(self.fast) // TURN % 2 == 0
+        for which in (0, 1) if keeping_first else (1, 0):
+            for snapshot in snapshots:
+                start = time.perf_counter()
+                result = (keeping, plain)[which].step(snapshot)
+                seconds = time.perf_counter() - start
+                (self.fast, self.slow)[which].append(seconds)
+                self.encoded[which].update(result.encoded)
+                if which == 0:
+                    self.by_encoded.setdefault(result.encoded, []).append(seconds)
+                answers[which].append(result)
+        self.differing += sum(not _same(*pair) for pair in zip(*answers, strict=True))
 
 
 def _both(
@@ -102,13 +108,12 @@ def _both(
 ) -> _Turns:
     turns = _Turns()
     begun = time.perf_counter()
-    for snapshot in snapshots:
-        turns.take(keeping, plain, snapshot)
+    while stretch := list(islice(snapshots, TURN)):
+        turns.take(keeping, plain, stretch)
         elapsed = time.perf_counter() - begun
         if elapsed >= settings.seconds:
             break
-        if len(turns.fast) % 32 == 0:
-            progress("caching", elapsed / settings.seconds)
+        progress("caching", elapsed / settings.seconds)
     return turns
 
 
