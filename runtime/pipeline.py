@@ -176,8 +176,8 @@ class Pipeline:
         """Results from sources as they come: an iterator with counters, which closes its sources in the end.
 
         `sources`: opened ones, or modality → source or URI. A step for every packet of the fastest modality (or of
-        `clock`), or `rate_hz` steps a second. Files run on their own clock and drop nothing; with `realtime`, or beside
-        a live source, they are paced by the wall clock. `seconds` ends the stream early. See stream.py.
+        `clock`; "every": of any modality), or `rate_hz` steps a second. Files run on their own clock and drop nothing;
+        with `realtime`, or beside a live source, the wall clock paces them. `seconds` ends it early. See stream.py.
         """
         opened = self._open_sources(sources)
         modalities = self.manifest.modalities

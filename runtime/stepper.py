@@ -10,8 +10,10 @@ from .feeds import Feed, FileFeed, LiveFeed, Source, Timeline
 from .manifest import Modality
 from .values import Packet, Snapshot
 
-__all__ = ["Stepper"]
+__all__ = ["EVERY", "Stepper"]
 
+EVERY = "every"
+"""The name of a clock that ticks with every packet of every modality."""
 _EPSILON = 1e-6
 FASTEST_HZ = 10_000.0
 """No decision is made more often; a step of a nanosecond would never come to an end."""
@@ -122,6 +124,8 @@ class Stepper:
             if self._rate_hz is not None:
                 return self._time.origin + self._made / self._rate_hz
             clock = self._fastest(heads)
+            if self._clock == EVERY:
+                clock = min(heads, key=lambda name: heads[name])
             due, others = heads[clock], [time for name, time in heads.items() if name != clock]
             if last is not None and due <= last:
                 self._gather(due)  # a clock that stands still or goes back gives no step of its own
@@ -161,7 +165,9 @@ class Stepper:
         if self._rate_hz is not None:
             return now >= tick
         clock = self._fastest(self._feeds)
-        if self._clock is not None:
+        if self._clock == EVERY:
+            ready = bool(self._fresh)
+        elif self._clock is not None:
             ready = clock in self._fresh
         else:
             rates = [self._modalities[name].rate_hz for name in self._fresh]
@@ -224,8 +230,8 @@ def _check(
             raise InputError("A source of an unknown modality", found=name, expected=f"one of {', '.join(modalities)}")
         if names.count(name) > 1:
             raise SourceError(f"Two sources of {name}", expected="one source a modality")
-    if clock is not None and clock not in names:
-        raise InputError("The clock has no source", found=clock, expected=f"one of {', '.join(names)}")
+    if clock is not None and clock not in (*names, EVERY):
+        raise InputError("The clock has no source", found=clock, expected=f"one of {', '.join(names)}, or {EVERY}")
     for what, value in (("rate_hz", rate_hz), ("seconds", seconds)):
         if value is not None and not (math.isfinite(value) and value > 0):
             raise InputError(f"{what} cannot be used", found=value, expected="more than zero, or None")

@@ -10,6 +10,7 @@ Three clocks:
 
 A step is made for each packet of the clock modality: the one named, else the fastest source that has not ended. When it
 is overdue by half its period, the other modalities go on without it: on files at their packets, live at its usual rate.
+With the clock "every" a step is made for each packet of any modality: nothing heard waits for the next picture.
 With `rate_hz`, steps are made at that rate instead, whatever arrives. A step at which every modality is absent (none
 came yet, or all are older than `max_age_s`) gives no result and is counted in `skipped`.
 """

@@ -236,20 +236,17 @@ def test_a_film_without_sound_is_annotated_without(bundle: Path, capfd: pytest.C
     assert _left() == ["a.mp4", "silent.mp4"]
 
 
-@pytest.fixture
-def full_disk() -> Iterator[None]:
+def _fill_the_disk() -> None:
     """No file may grow beyond 500 bytes; the kernel's answer stands for a disk without room."""
-    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (500, hard))
-    yield
-    resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (500, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
 
 
 @pytest.mark.parametrize("line", [RUN + "--radar {files}/radar.npz --sink a.jsonl", MAKE + "--out new/folder/a.png"])
-def test_a_full_disk_leaves_nothing(line: str, bundle: Path, files: Path, tmp_path: Path, full_disk: None) -> None:
-    # A process of its own, whose words go through a pipe: pytest captures into files, which are limited as well.
+def test_a_full_disk_leaves_nothing(line: str, bundle: Path, files: Path, tmp_path: Path) -> None:
+    # Only the new process is limited: pytest writes files of its own.
     words = [word.replace("{bundle}", str(bundle)).replace("{files}", str(files)) for word in line.split(" ")]
-    done = subprocess.run([sys.executable, "-B", "-m", "chiasm", *words], capture_output=True, text=True, timeout=60)
+    command = [sys.executable, "-B", "-m", "chiasm", *words]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, preexec_fn=_fill_the_disk)
     assert done.returncode == 2, done.stderr
     assert done.stderr.count("\n") == 1
     assert "expected space on the disk" in done.stderr

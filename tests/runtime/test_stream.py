@@ -182,6 +182,15 @@ def test_a_named_clock(modalities: tuple[Modality, ...]) -> None:
     assert [s.time_s for s in steps][:19] == pytest.approx(_every(10, 2)[:19])
 
 
+def test_a_step_for_every_packet_of_any_modality(modalities: tuple[Modality, ...]) -> None:
+    sources = [File("image", [0.0, 0.1, 0.2]), File("audio", [0.05, 0.1]), File("radar", [0.17])]
+    steps = list(snapshots(sources, modalities, clock="every"))
+    assert [step.time_s for step in steps] == [0.0, 0.05, 0.1, 0.17, 0.2]
+    assert [sorted(name for name, age in step.ages.items() if age == 0) for step in steps] == [
+        ["image"], ["audio"], ["audio", "image"], ["radar"], ["image"],
+    ]  # fmt: skip
+
+
 def test_seconds_end_it_early(modalities: tuple[Modality, ...]) -> None:
     sources = _four()
     steps = list(snapshots(sources, modalities, seconds=0.5))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from ..layers import CrossBlock, FeedForward, closed, masked_softmax
-from .common import AGE_SCALES, STATE, FusionHead, Intake, spread
+from .common import AGE_SCALES, STATE, FusionHead, Intake, means, spread
 
 __all__ = ["AdaptiveFusion"]
 
@@ -50,11 +50,11 @@ class AdaptiveFusion(FusionHead):
 
     def fuse(self, tokens: tuple[Tensor, ...], presence: Tensor, age: Tensor) -> tuple[Tensor, Tensor]:
         taken = self.intake(tokens, presence, age)
-        senses = torch.stack([sense.mean(dim=1) for sense in taken], dim=1)
+        senses = means(taken)
         rate = torch.minimum(nn.functional.softplus(self.rate), cast(Tensor, self.fastest))
         staleness = torch.clamp(rate * age, max=_OLDEST)
         weights = masked_softmax(self.score(self.score_norm(senses))[..., 0] - staleness, presence)
         passed = (1.0 - torch.exp(-age[:, :, None, None] * cast(Tensor, self.scales))) * presence[:, :, None, None]
         bias = spread(closed(presence) - staleness)
-        x = self.last(self.cross(senses + (passed @ self.aged)[:, :, 0], torch.cat(taken, dim=1), bias))
+        x = self.last(self.cross(senses + (passed @ self.aged)[:, :, 0], taken, bias))
         return (weights[:, :, None] * torch.relu(self.value(x))).sum(dim=1), weights

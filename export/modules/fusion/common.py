@@ -7,7 +7,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-__all__ = ["AGE_SCALES", "COUNTS", "MODALITIES", "STATE", "TOKEN", "FusionHead", "Intake", "spread"]
+__all__ = ["AGE_SCALES", "COUNTS", "MODALITIES", "STATE", "TOKEN", "FusionHead", "Intake", "means", "spread"]
 
 MODALITIES = ("image", "text", "audio", "radar")
 COUNTS = (16, 8, 8, 8)
@@ -16,14 +16,22 @@ TOKEN, STATE = 128, 256
 AGE_SCALES = (0.25, 1.0, 4.0, 30.0)
 
 
+_SENSE_OF_TOKEN = tuple(m for m, count in enumerate(COUNTS) for _ in range(count))
+_SHARES = tuple(tuple(1.0 / COUNTS[m] if own == m else 0.0 for own in _SENSE_OF_TOKEN) for m in range(len(COUNTS)))
+
+
 def spread(per_modality: Tensor) -> Tensor:
-    """One value per modality (B, 4) → one per token (B, 40)."""
-    columns = [per_modality[:, m : m + 1].expand(-1, count) for m, count in enumerate(COUNTS)]
-    return torch.cat(columns, dim=1)
+    """One value or vector per modality (B, 4, ...) → one per token (B, 40, ...)."""
+    return per_modality.index_select(1, torch.tensor(_SENSE_OF_TOKEN, device=per_modality.device))
+
+
+def means(tokens: Tensor) -> Tensor:
+    """Joined tokens (B, 40, W) → the mean of each modality's (B, 4, W), as one product with a constant."""
+    return torch.tensor(_SHARES, dtype=tokens.dtype, device=tokens.device) @ tokens
 
 
 class Intake(nn.Module):
-    """Tokens of four modalities → (B, N, W) each, with the absent ones replaced by a learned token.
+    """Tokens of four modalities → joined (B, 40, W), with the absent ones replaced by a learned token.
 
     Each gets the vector of its modality and, with ``aged``, a vector from its age: four exponentials of the age,
     with time constants of 0.25, 1, 4 and 30 s, through a linear map of its own.
@@ -37,16 +45,16 @@ class Intake(nn.Module):
         self.age = nn.Parameter(torch.zeros(4, len(AGE_SCALES), width)) if aged else None
         self.register_buffer("rates", 1.0 / torch.tensor(AGE_SCALES), persistent=False)
 
-    def forward(self, tokens: tuple[Tensor, ...], presence: Tensor, age: Tensor) -> list[Tensor]:
-        vectors = self.modality[None].expand(presence.shape[0], -1, -1)
-        if self.age is not None:
+    def forward(self, tokens: tuple[Tensor, ...], presence: Tensor, age: Tensor) -> Tensor:
+        here = spread(presence[:, :, None])
+        absent = spread(self.absent[None, :, 0])
+        if self.age is None:
+            vectors = self.modality[None]
+        else:
             fading = torch.exp(-age[:, :, None, None] * cast(Tensor, self.rates))
-            vectors = vectors + (fading @ self.age)[:, :, 0] * presence[:, :, None]
-        taken = []
-        for m, sense in enumerate(tokens):
-            here = presence[:, m, None, None]
-            taken.append(self.map(sense * here + self.absent[m] * (1.0 - here)) + vectors[:, m, None])
-        return taken
+            vectors = self.modality + (fading @ self.age)[:, :, 0] * presence[:, :, None]
+        taken = torch.cat(tokens, dim=1) * here + absent * (1.0 - here)
+        return cast(Tensor, self.map(taken)) + spread(vectors)
 
 
 class FusionHead(nn.Module):

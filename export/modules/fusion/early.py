@@ -39,6 +39,6 @@ class EarlyFusion(FusionHead):
         self.state = nn.Linear(reads * width, STATE)
 
     def fuse(self, tokens: tuple[Tensor, ...], presence: Tensor, age: Tensor) -> tuple[Tensor, Tensor]:
-        x = torch.cat(self.intake(tokens, presence, age), dim=1)
+        x = self.intake(tokens, presence, age)
         pooled, weights = self.pool(self.last(self.block(x)), presence)
         return self.state(pooled), weights

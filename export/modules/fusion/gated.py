@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..layers import FeedForward
-from .common import STATE, FusionHead, Intake
+from .common import STATE, FusionHead, Intake, means
 
 __all__ = ["GatedFusion"]
 
@@ -28,7 +28,7 @@ class GatedFusion(FusionHead):
 
     def fuse(self, tokens: tuple[Tensor, ...], presence: Tensor, age: Tensor) -> tuple[Tensor, Tensor]:
         taken = self.intake(tokens, presence, age)
-        x = self.norm(torch.stack([sense.mean(dim=1) for sense in taken], dim=1))
+        x = self.norm(means(taken))
         gates = torch.sigmoid(self.gate(x.flatten(1))).reshape(-1, 4, self.groups) * presence[:, :, None]
         gates = gates / (gates.sum(dim=1, keepdim=True) + 1.0e-6)
         values = torch.tanh((x[:, :, None] @ self.value)[:, :, 0]).reshape(-1, 4, self.groups, STATE // self.groups)

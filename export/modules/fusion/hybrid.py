@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..layers import Block
-from .common import STATE, FusionHead, Intake
+from .common import STATE, FusionHead, Intake, means
 from .early import TokenPool
 from .late import OwnStates
 
@@ -28,8 +28,8 @@ class HybridFusion(FusionHead):
 
     def fuse(self, tokens: tuple[Tensor, ...], presence: Tensor, age: Tensor) -> tuple[Tensor, Tensor]:
         taken = self.intake(tokens, presence, age)
-        pooled, shares = self.pool(self.last(self.block(torch.cat(taken, dim=1))), presence)
-        states, confidences = self.own(torch.stack([sense.mean(dim=1) for sense in taken], dim=1), presence)
+        pooled, shares = self.pool(self.last(self.block(taken)), presence)
+        states, confidences = self.own(means(taken), presence)
         gate = torch.sigmoid(self.gate(pooled))
         late = (confidences[:, :, None] * states).sum(dim=1)
         return gate * self.joint(pooled) + (1.0 - gate) * late, gate * shares + (1.0 - gate) * confidences

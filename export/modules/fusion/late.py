@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..layers import FeedForward, masked_softmax
-from .common import STATE, FusionHead, Intake
+from .common import STATE, FusionHead, Intake, means
 
 __all__ = ["LateFusion", "OwnStates"]
 
@@ -36,6 +36,6 @@ class LateFusion(FusionHead):
         self.own = OwnStates(width, hidden)
 
     def fuse(self, tokens: tuple[Tensor, ...], presence: Tensor, age: Tensor) -> tuple[Tensor, Tensor]:
-        senses = torch.stack([sense.mean(dim=1) for sense in self.intake(tokens, presence, age)], dim=1)
+        senses = means(self.intake(tokens, presence, age))
         states, weights = self.own(senses, presence)
         return (weights[:, :, None] * states).sum(dim=1), weights

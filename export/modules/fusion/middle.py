@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 
 from ..layers import CrossBlock, closed, masked_softmax
-from .common import STATE, FusionHead, Intake, spread
+from .common import STATE, FusionHead, Intake, means, spread
 
 __all__ = ["MiddleFusion"]
 
@@ -24,7 +24,7 @@ class MiddleFusion(FusionHead):
 
     def fuse(self, tokens: tuple[Tensor, ...], presence: Tensor, age: Tensor) -> tuple[Tensor, Tensor]:
         taken = self.intake(tokens, presence, age)
-        queries = torch.stack([sense.mean(dim=1) for sense in taken], dim=1)
-        x = self.last(self.cross(queries, torch.cat(taken, dim=1), closed(spread(presence))))
+        queries = means(taken)
+        x = self.last(self.cross(queries, taken, closed(spread(presence))))
         weights = masked_softmax(self.score(x)[..., 0], presence)
         return (weights[:, :, None] * torch.relu(self.value(x))).sum(dim=1), weights
