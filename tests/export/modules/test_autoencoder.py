@@ -59,10 +59,10 @@ def test_it_learns_four_scenes() -> None:
     encoder, decoder = PictureEncoder(8, (16, 24, 32)), PictureDecoder(8, (32, 24, 16))
     adam = torch.optim.Adam([*encoder.parameters(), *decoder.parameters()], 3e-3)
     losses = []
-    for _ in range(150):
+    for _ in range(300):
         loss = picture_loss(decoder(encoder(pictures)), pictures, torch.ones(4, 1, 64, 64))
         adam.zero_grad()
         loss.backward()
         adam.step()
         losses.append(loss.item())
-    assert losses[-1] < 0.5 * losses[0]
+    assert losses[-1] < 0.45 * losses[0], losses[-1] / losses[0]
