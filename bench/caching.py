@@ -11,6 +11,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
+from heapq import merge
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
@@ -33,47 +34,62 @@ TURN = 30
 processor's caches, as a program that streams does; turn about, both see the same machine."""
 
 
-def schedule(modalities: Sequence[Modality], captures: Captures, seconds: float) -> Iterator[Snapshot]:
-    """Snapshots of the fastest modality's pace: each modality changes at its own rate, text never."""
+def schedule(
+    modalities: Sequence[Modality], captures: Captures, seconds: float, *, every: bool = False
+) -> Iterator[Snapshot]:
+    """Snapshots of a stream in which each modality changes at its own rate, text never.
+
+    A step for each capture of the fastest modality, or with `every` for each capture of any, as a stream's clock says.
+    """
     rates = {m.name: 0.0 if isinstance(m, TextModality) else m.rate_hz for m in modalities}
     fastest = max(rates.values()) or max(m.rate_hz for m in modalities)
-    current: dict[str, Packet] = {}
-    for step in range(max(1, round(seconds * fastest))):
-        now = step / fastest
+    clocks = {rate for rate in rates.values() if rate} if every else set[float]()
+    current, last = dict[str, Packet](), 0.0
+    for now in merge(*(_ticks(rate, seconds) for rate in clocks or {fastest})):
+        if current and now - last < 1e-9:
+            continue
+        last = now
         for name, rate in rates.items():
             index = int(now * rate + 1e-9)
             captured = index / rate if rate else 0.0
             if name not in current or current[name].time_s < captured:
                 current[name] = captures.packet(name, index, captured)
-        yield Snapshot(now, dict(current), {name: now - packet.time_s for name, packet in current.items()})
+        yield Snapshot(now, dict(current), {name: max(0.0, now - packet.time_s) for name, packet in current.items()})
+
+
+def _ticks(rate_hz: float, seconds: float) -> Iterator[float]:
+    return (step / rate_hz for step in range(max(1, round(seconds * rate_hz))))
 
 
 def caching(settings: Settings, progress: Progress) -> dict[str, Any]:
-    """Steps per second with and without kept encodings, on the same snapshots."""
+    """Steps per second with and without kept encodings, on the same snapshots, at two paces (see `schedule`)."""
     with settings.open(cache=True) as keeping, settings.open(cache=False) as plain:
         modalities = keeping.manifest.modalities
         captures = Captures(modalities, RING, settings.seed)
         for pipeline in (keeping, plain):
             warm_up(pipeline, captures, settings.warm_up)
-        turns = _both(keeping, plain, schedule(modalities, captures, 3600.0), settings, progress)
-    fast, slow, differing = turns.fast, turns.slow, turns.differing
-    speedup = sum(slow) / sum(fast)
+        paced, eager = (
+            _both(keeping, plain, schedule(modalities, captures, 3600.0, every=every), settings, progress)
+            for every in (False, True)
+        )
+    differing = paced.differing + eager.differing
     return {
-        "steps": len(fast),
         "rates_hz": {m.name: "once" if isinstance(m, TextModality) else m.rate_hz for m in modalities},
-        "encoder_runs": {"kept": dict(turns.encoded[0]), "everything": dict(turns.encoded[1])},
-        "steps_per_s": {"kept": len(fast) / sum(fast), "everything": len(slow) / sum(slow)},
-        "latency_ms": milliseconds(fast),
-        "everything_ms": milliseconds(slow),
-        "by_encoded_ms": {"+".join(ran) or "none": milliseconds(values) for ran, values in turns.by_encoded.items()},
-        "headline": {"name": "speed-up", "value": speedup, "unit": "x"},
+        **paced.figures(),
+        "every": eager.figures(),
+        "headline": {"name": "speed-up", "value": paced.speedup, "unit": "x"},
         "criteria": [
-            {"name": "steps/s against everything encoded each step", "value": speedup, "limit": SPEEDUP, "unit": "x",
-             "met": speedup >= SPEEDUP},
+            _criterion("a step for each capture of the fastest modality", paced.speedup),
+            _criterion("a step for each capture of any modality", eager.speedup),
             {"name": "steps whose answers differ", "value": differing, "limit": 0, "unit": "steps",
              "met": differing == 0},
         ],
     }  # fmt: skip
+
+
+def _criterion(pace: str, speedup: float) -> dict[str, Any]:
+    name = f"steps/s against everything encoded, {pace}"
+    return {"name": name, "value": speedup, "limit": SPEEDUP, "unit": "x", "met": speedup >= SPEEDUP}
 
 
 @dataclass
@@ -85,6 +101,21 @@ class _Turns:
     by_encoded: dict[tuple[str, ...], list[float]] = field(default_factory=dict)
     encoded: tuple[Counter[str], Counter[str]] = field(default_factory=lambda: (Counter(), Counter()))
     differing: int = 0
+
+    @property
+    def speedup(self) -> float:
+        return sum(self.slow) / sum(self.fast)
+
+    def figures(self) -> dict[str, Any]:
+        return {
+            "steps": len(self.fast),
+            "encoder_runs": {"kept": dict(self.encoded[0]), "everything": dict(self.encoded[1])},
+            "steps_per_s": {"kept": len(self.fast) / sum(self.fast), "everything": len(self.slow) / sum(self.slow)},
+            "speedup": self.speedup,
+            "latency_ms": milliseconds(self.fast),
+            "everything_ms": milliseconds(self.slow),
+            "by_encoded_ms": {"+".join(ran) or "none": milliseconds(own) for ran, own in self.by_encoded.items()},
+        }
 
     def take(self, keeping: Pipeline, plain: Pipeline, snapshots: Sequence[Snapshot]) -> None:
         """A stretch of the stream through one pipeline, then through the other. Who goes first alternates."""
@@ -111,9 +142,9 @@ def _both(
     while stretch := list(islice(snapshots, TURN)):
         turns.take(keeping, plain, stretch)
         elapsed = time.perf_counter() - begun
-        if elapsed >= settings.seconds:
+        if elapsed >= settings.seconds / 2:
             break
-        progress("caching", elapsed / settings.seconds)
+        progress("caching", 2 * elapsed / settings.seconds)
     return turns
 
 

@@ -56,6 +56,12 @@ def test_the_schedule_changes_each_modality_at_its_own_rate(tiny: Path) -> None:
             assert -1e-9 <= snapshot.ages[name] < 1 / rates[name]
 
 
+def test_the_schedule_can_step_on_every_capture(tiny: Path) -> None:
+    modalities = open_bundle(tiny).manifest.modalities
+    times = [snapshot.time_s for snapshot in schedule(modalities, Captures(modalities, 4), 0.1, every=True)]
+    assert times == pytest.approx([0.0, 1 / 30, 0.05, 2 / 30])
+
+
 def test_caching_saves_runs_and_changes_no_answer(settings: Settings) -> None:
     figures = caching(settings, silent)
     kept, everything = figures["encoder_runs"]["kept"], figures["encoder_runs"]["everything"]
