@@ -106,6 +106,11 @@ _LIMITS = """
 - Single modalities cannot know the hazard (see the table): that is how the scenes are made. But the radar gives more
   away than it should: a small target is nearer on the road than on the pavement, so text, sound and radar find most
   pedestrians without the camera.
+- The decoder was trained on states made without the camera. A picture generated with `image` among the conditions is
+  not reliable.
+- The shipped weights come from one run in stages during which two stages were changed: the autoencoder's loss learned to
+  weigh objects half way through, and the adaptive head's memory of age was added after its first stage. Training from
+  nothing follows the same recipe and gives other weights.
 - The recogniser that reads the pictures was trained on true pictures of the same generator, with its own weights and
   scenes.
 
