@@ -253,6 +253,11 @@ def test_a_full_disk_leaves_nothing(line: str, bundle: Path, files: Path, tmp_pa
     assert _left() == []
 
 
+def _heed_interrupts() -> None:
+    """Jobs that a shell puts in the background are born deaf to SIGINT, and so are their children."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_run_that_is_told_to_end_keeps_what_it_has(number: int, bundle: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "long.npz", series=np.zeros((6000, 32), np.float32), times=np.arange(6000) / 20)
@@ -268,7 +273,11 @@ def test_a_run_that_is_told_to_end_keeps_what_it_has(number: int, bundle: Path, 
         "-",
     ]
     with subprocess.Popen(
-        [sys.executable, "-m", "chiasm", *words], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-m", "chiasm", *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=_heed_interrupts,
     ) as process:
         assert process.stdout is not None
         process.stdout.readline()
