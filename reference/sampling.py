@@ -64,9 +64,7 @@ def few_steps(
 
 
 def guided(teacher: nn.Module, x: Tensor, t: Tensor, state: Tensor, guidance: Tensor) -> Tensor:
-    """The teacher's velocity with classifier-free guidance; ``t`` and ``guidance`` (B,). One pass of twice the
-    batch.
-    """
+    """The teacher's velocity with classifier-free guidance, ``t`` and ``guidance`` (B,): one pass, twice the batch."""
     both = teacher(
         torch.cat((x, x)), t.repeat(2), torch.cat((state, torch.zeros_like(state))), torch.ones_like(t).repeat(2)
     )

@@ -17,9 +17,7 @@ __all__ = ["Denoiser"]
 
 
 class _Waves(nn.Module):
-    """A scalar (B,) → cosines and sines (B, 2·count) of geometrically spaced frequencies, 0.25 … 32 turns per
-    unit.
-    """
+    """A scalar (B,) → cosines and sines (B, 2·count) at frequencies from 0.25 to 32 turns, evenly spaced in octaves."""
 
     turns: Tensor
 

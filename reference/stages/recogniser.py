@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -138,7 +139,7 @@ def load_recogniser(folder: Path, *, device: str = "cpu") -> Reader:
     net = Recogniser()
     try:
         net.load_state_dict({name: value.float() for name, value in load_file(path).items()})
-    except (RuntimeError, OSError, ValueError) as error:
+    except (SafetensorError, RuntimeError, OSError, ValueError) as error:
         raise CheckpointError(f"{path} does not hold a recogniser", found=error, fix="Train it again") from error
     return _reader(net.to(device), device)
 
