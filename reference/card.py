@@ -108,9 +108,9 @@ _LIMITS = """
   pedestrians without the camera.
 - The decoder was trained on states made without the camera. A picture generated with `image` among the conditions is
   not reliable.
-- The shipped weights come from one run in stages during which two stages were changed: the autoencoder's loss learned to
-  weigh objects half way through, and the adaptive head's memory of age was added after its first stage. Training from
-  nothing follows the same recipe and gives other weights.
+- The shipped weights come from one run in stages during which two stages were changed: the autoencoder's loss learned
+  to weigh objects half way through, and the adaptive head's memory of age was added after its first stage. Training
+  from nothing follows the same recipe and gives other weights.
 - The recogniser that reads the pictures was trained on true pictures of the same generator, with its own weights and
   scenes.
 
