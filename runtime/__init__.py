@@ -30,7 +30,7 @@ from .pipeline import Pipeline, load
 from .sinks import open_sink
 from .sources import Outage, Source, open_source
 from .stream import Stream
-from .values import Encoded, Generation, Packet, Result, Snapshot, TensorSpec
+from .values import Generation, Packet, Result, Snapshot, TensorSpec
 
 __all__ = [
     "BackendError",
@@ -38,7 +38,6 @@ __all__ = [
     "BundleError",
     "CheckpointError",
     "ChiasmError",
-    "Encoded",
     "ExportError",
     "Generation",
     "HashError",

@@ -9,7 +9,7 @@ import numpy as np
 
 from .backends import Session
 from .errors import BackendError
-from .values import Array, Encoded, Packet
+from .values import Array, Packet
 
 __all__ = ["Encoder"]
 
@@ -70,7 +70,3 @@ class Encoder:
         if self._embedding is None:
             raise BackendError(f"The encoder of {self.modality} has not run yet")
         return self._embedding
-
-    def encoded(self) -> Encoded:
-        """Copies of what the encoder made last."""
-        return Encoded(self.tokens.copy(), self.embedding[None].copy())

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Array", "Encoded", "Generation", "Packet", "Result", "Snapshot", "TensorSpec"]
+__all__ = ["Array", "Generation", "Packet", "Result", "Snapshot", "TensorSpec"]
 
 Array = NDArray[Any]
 
@@ -47,14 +47,6 @@ class Snapshot:
     time_s: float
     packets: Mapping[str, Packet]
     ages: Mapping[str, float]
-
-
-@dataclass(frozen=True)
-class Encoded:
-    """What an encoder made of one packet: tokens (1, N, D), embedding (1, D) of unit norm."""
-
-    tokens: Array
-    embedding: Array
 
 
 @dataclass(frozen=True)
