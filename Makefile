@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard kernels/csrc/*)
 
-.PHONY: help demo test lint types unit clean
+.PHONY: help demo test lint types unit stub clean
 
 help:
 	@echo "make demo    render a drive, run the reference bundle on it, write demo/report.html (no torch)"
@@ -31,6 +31,14 @@ lint: $(VENV)/.test
 types: $(VENV)/.test
 	@mkdir -p build/types && ln -sfn ../.. build/types/chiasm
 	MYPYPATH=build/types $(BIN)/mypy
+
+# After a change of the bindings: install again, and write the extension's signatures anew.
+stub: $(VENV)/.test
+	PATH="$(CURDIR)/$(BIN):$$PATH" $(PIP) --no-deps --no-build-isolation --editable .
+	@{ echo '# Generated: make stub'; echo '# ruff: noqa: C408'; } > kernels/_ext.pyi
+	$(BIN)/python -m nanobind.stubgen -q -m chiasm.kernels._ext -o build/_ext.pyi
+	@cat build/_ext.pyi >> kernels/_ext.pyi
+	$(BIN)/ruff format -q kernels/_ext.pyi
 
 unit: $(VENV)/.test
 	$(BIN)/python -m pytest

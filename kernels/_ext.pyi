@@ -1,4 +1,4 @@
-# Generated: python -m nanobind.stubgen -m chiasm.kernels._ext, then ruff format.
+# Generated: make stub
 # ruff: noqa: C408
 """The kernels in C++; chiasm.kernels.reference is the same in NumPy."""
 
@@ -22,6 +22,14 @@ def resample(
 ) -> None:
     """uint8 (H, W, 3) → float32 (3, h, w) by the weights of both axes."""
 
+def instructions() -> str:
+    """The instruction set in use: avx512-vnni, avx512, avx2 or plain."""
+
+def use_instructions(name: str | None = None) -> None:
+    """
+    Use another instruction set, for tests; None is the widest. ValueError when the processor lacks it.
+    """
+
 def denoise_step(
     x: Annotated[NDArray[numpy.float32], dict(order="C", device="cpu", writable=False)],
     velocity: Annotated[NDArray[numpy.float32], dict(order="C", device="cpu", writable=False)],
@@ -38,12 +46,4 @@ def latent_to_image(
 ) -> bool:
     """
     float32 (3, H, W) in [-1, 1] → uint8 (H, W, 3). False when a value is NaN.
-    """
-
-def instructions() -> str:
-    """The instruction set in use: avx512-vnni, avx512, avx2 or plain."""
-
-def use_instructions(name: str | None = None) -> None:
-    """
-    Use another instruction set, for tests; None is the widest. ValueError when the processor lacks it.
     """

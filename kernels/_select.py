@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from . import reference
 
 if TYPE_CHECKING:
     from types import ModuleType
 
-__all__ = ["ABI", "BACKEND", "compiled", "why_not"]
+__all__ = ["ABI", "BACKEND", "compiled", "kernels", "why_not"]
 
 ABI = 1
 """The signatures that this Python code calls. The extension carries the number it was built with."""
@@ -29,6 +31,10 @@ def _load() -> tuple[ModuleType | None, str | None]:
 compiled, _reason = _load()
 BACKEND = "c++" if compiled else "numpy"
 """What runs the kernels: "c++" (compiled) or "numpy" (the reference)."""
+
+
+kernels: Any = compiled or reference
+"""The module that runs them: the extension, or its NumPy twin."""
 
 
 def why_not() -> str | None:

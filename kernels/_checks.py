@@ -1,0 +1,46 @@
+"""What the kernels ask of every array before any of them runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import KernelError
+
+__all__ = ["described", "float_array", "output"]
+
+
+def described(value: Any) -> str:
+    if isinstance(value, np.ndarray):
+        return f"{value.dtype} of shape {value.shape}"
+    return type(value).__name__
+
+
+def float_array(name: str, value: Any, shape: tuple[int, ...] | None) -> None:
+    wanted = "float32, C-contiguous" + ("" if shape is None else f", of shape {shape}")
+    if (
+        not isinstance(value, np.ndarray)
+        or value.dtype != np.float32
+        or (shape is not None and value.shape != shape)
+        or not value.flags.c_contiguous
+    ):
+        layout = "" if not isinstance(value, np.ndarray) or value.flags.c_contiguous else ", not contiguous"
+        raise KernelError(name, found=described(value) + layout, expected=wanted)
+
+
+def output(out: Any, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
+    if out is None:
+        return np.empty(shape, dtype)
+    if (
+        not isinstance(out, np.ndarray)
+        or out.dtype != dtype
+        or out.shape != shape
+        or not out.flags.c_contiguous
+        or not out.flags.writeable
+    ):
+        raise KernelError(
+            "out", found=described(out), expected=f"writeable, C-contiguous {np.dtype(dtype)} of shape {shape}"
+        )
+    return out
