@@ -15,6 +15,7 @@ KINDS: dict[str, str] = {
     "hybrid": "fusion:HybridFusion",
     "gated": "fusion:GatedFusion",
     "adaptive": "fusion:AdaptiveFusion",
+    "mean": "fusion:MeanFusion",
     "heads": "heads:Heads",
     "denoiser": "denoiser:Denoiser",
     "picture_encoder": "autoencoder:PictureEncoder",

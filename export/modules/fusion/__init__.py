@@ -1,4 +1,4 @@
-"""The six fusion kinds. All take the same inputs and return a state in the same space: see `common.FusionHead`."""
+"""The six learned fusion kinds, and the plain mean. All take the same inputs: see `common.FusionHead`."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from .early import EarlyFusion
 from .gated import GatedFusion
 from .hybrid import HybridFusion
 from .late import LateFusion
+from .mean import MeanFusion
 from .middle import MiddleFusion
 
-__all__ = ["FUSIONS", "FusionHead"]
+__all__ = ["FUSIONS", "FusionHead", "MeanFusion"]
 
 FUSIONS: dict[str, type[FusionHead]] = {
     "early": EarlyFusion,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import cast
+from collections.abc import Sequence
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from ..layers import CrossBlock, FeedForward, closed, masked_softmax
-from .common import AGE_SCALES, STATE, FusionHead, Intake, means, spread
+from .common import AGE_SCALES, FusionHead, Intake
 
 __all__ = ["AdaptiveFusion"]
 
@@ -34,27 +35,31 @@ class AdaptiveFusion(FusionHead):
         width: int = 96,
         heads: int = 4,
         hidden: int = 192,
-        lifetimes: tuple[float, ...] = (1.0, 60.0, 1.0, 0.7),
+        lifetimes: Sequence[float] = (1.0, 60.0, 1.0, 0.7),
+        **senses: Any,
     ) -> None:
-        super().__init__()
-        self.register_buffer("fastest", _HASTE / torch.tensor(lifetimes), persistent=False)
-        self.intake = Intake(width, aged=False)
+        super().__init__(**senses)
+        count = len(self.senses)
+        if len(lifetimes) != count:
+            raise ValueError(f"lifetimes: found {len(lifetimes)}, expected one for each of {count} modalities")
+        self.register_buffer("fastest", _HASTE / torch.tensor(tuple(lifetimes)), persistent=False)
+        self.intake = Intake(self.senses, self.token, width, aged=False)
         self.score_norm = nn.LayerNorm(width)
         self.score = FeedForward(width, 48, 1)
-        self.rate = nn.Parameter(torch.zeros(4))
+        self.rate = nn.Parameter(torch.zeros(count))
         self.register_buffer("scales", 1.0 / torch.tensor(AGE_SCALES), persistent=False)
-        self.aged = nn.Parameter(torch.zeros(4, len(AGE_SCALES), width))
+        self.aged = nn.Parameter(torch.zeros(count, len(AGE_SCALES), width))
         self.cross = CrossBlock(width, heads, hidden)
         self.last = nn.LayerNorm(width)
-        self.value = nn.Linear(width, STATE)
+        self.value = nn.Linear(width, self.size)
 
     def fuse(self, tokens: tuple[Tensor, ...], presence: Tensor, age: Tensor) -> tuple[Tensor, Tensor]:
         taken = self.intake(tokens, presence, age)
-        senses = means(taken)
+        means = self.senses.means(taken)
         rate = torch.minimum(nn.functional.softplus(self.rate), cast(Tensor, self.fastest))
         staleness = torch.clamp(rate * age, max=_OLDEST)
-        weights = masked_softmax(self.score(self.score_norm(senses))[..., 0] - staleness, presence)
+        weights = masked_softmax(self.score(self.score_norm(means))[..., 0] - staleness, presence)
         passed = (1.0 - torch.exp(-age[:, :, None, None] * cast(Tensor, self.scales))) * presence[:, :, None, None]
-        bias = spread(closed(presence) - staleness)
-        x = self.last(self.cross(senses + (passed @ self.aged)[:, :, 0], taken, bias))
+        bias = self.senses.spread(closed(presence) - staleness)
+        x = self.last(self.cross(means + (passed @ self.aged)[:, :, 0], taken, bias))
         return (weights[:, :, None] * torch.relu(self.value(x))).sum(dim=1), weights

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from ..layers import FeedForward
-from .common import STATE, FusionHead, Intake, means
+from .common import FusionHead, Intake
 
 __all__ = ["GatedFusion"]
 
@@ -18,18 +20,20 @@ class GatedFusion(FusionHead):
     groups.
     """
 
-    def __init__(self, width: int = 96, groups: int = 32, hidden: int = 64) -> None:
-        super().__init__()
+    def __init__(self, width: int = 96, groups: int = 32, hidden: int = 64, **senses: Any) -> None:
+        super().__init__(**senses)
+        count = len(self.senses)
         self.groups = groups
-        self.intake = Intake(width)
+        self.intake = Intake(self.senses, self.token, width)
         self.norm = nn.LayerNorm(width)
-        self.value = nn.Parameter(torch.randn(4, width, STATE) * width**-0.5)
-        self.gate = FeedForward(4 * width, hidden, 4 * groups)
+        self.value = nn.Parameter(torch.randn(count, width, self.size) * width**-0.5)
+        self.gate = FeedForward(count * width, hidden, count * groups)
 
     def fuse(self, tokens: tuple[Tensor, ...], presence: Tensor, age: Tensor) -> tuple[Tensor, Tensor]:
         taken = self.intake(tokens, presence, age)
-        x = self.norm(means(taken))
-        gates = torch.sigmoid(self.gate(x.flatten(1))).reshape(-1, 4, self.groups) * presence[:, :, None]
+        count, groups = len(self.senses), self.groups
+        x = self.norm(self.senses.means(taken))
+        gates = torch.sigmoid(self.gate(x.flatten(1))).reshape(-1, count, groups) * presence[:, :, None]
         gates = gates / (gates.sum(dim=1, keepdim=True) + 1.0e-6)
-        values = torch.tanh((x[:, :, None] @ self.value)[:, :, 0]).reshape(-1, 4, self.groups, STATE // self.groups)
+        values = torch.tanh((x[:, :, None] @ self.value)[:, :, 0]).reshape(-1, count, groups, self.size // groups)
         return (gates[..., None] * values).sum(dim=1).flatten(1), gates.mean(dim=2)

@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from ..layers import FeedForward, masked_softmax
-from .common import STATE, FusionHead, Intake, means
+from .common import FusionHead, Intake
 
 __all__ = ["LateFusion", "OwnStates"]
 
 
 class OwnStates(nn.Module):
-    """Mean tokens (B, 4, W) → a state of each modality alone (B, 4, 256) and its weight (B, 4), by its own
-    confidence.
-    """
+    """Mean tokens (B, M, W) → a state of each modality alone (B, M, S) and its weight (B, M), by its own confidence."""
 
-    def __init__(self, width: int, hidden: int) -> None:
+    def __init__(self, width: int, hidden: int, state: int) -> None:
         super().__init__()
         self.norm = nn.LayerNorm(width)
-        self.state = FeedForward(width, hidden, STATE)
+        self.state = FeedForward(width, hidden, state)
         self.score = FeedForward(width, 32, 1)
 
     def forward(self, senses: Tensor, presence: Tensor) -> tuple[Tensor, Tensor]:
@@ -30,12 +30,12 @@ class OwnStates(nn.Module):
 class LateFusion(FusionHead):
     """``weights`` say how much of each modality's own state goes into the joint one."""
 
-    def __init__(self, width: int = 96, hidden: int = 192) -> None:
-        super().__init__()
-        self.intake = Intake(width)
-        self.own = OwnStates(width, hidden)
+    def __init__(self, width: int = 96, hidden: int = 192, **senses: Any) -> None:
+        super().__init__(**senses)
+        self.intake = Intake(self.senses, self.token, width)
+        self.own = OwnStates(width, hidden, self.size)
 
     def fuse(self, tokens: tuple[Tensor, ...], presence: Tensor, age: Tensor) -> tuple[Tensor, Tensor]:
-        senses = means(self.intake(tokens, presence, age))
-        states, weights = self.own(senses, presence)
+        means = self.senses.means(self.intake(tokens, presence, age))
+        states, weights = self.own(means, presence)
         return (weights[:, :, None] * states).sum(dim=1), weights
