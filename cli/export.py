@@ -27,24 +27,26 @@ def command(
 
     A variant outside its tolerance is left out and named. An existing bundle is replaced only when all is done.
     """
-    from ..export import Recipe, export
+    from ..export import Settings, export
     from ..export.checkpoints import read_config
     from ..export.pack import check_target
     from ..export.report import FILE, decode
+    from ..export.settings import PRECISIONS
     from ..reference import CHECKPOINT
     from .verify_tables import print_report
 
     folder = CHECKPOINT if checkpoint == "reference" else Path(checkpoint)
-    recipe = Recipe(precisions=("fp32", *(each for each in precision if each != "fp32"))) if precision else Recipe()
+    wanted = ("fp32", *(each for each in precision if each != "fp32")) if precision else PRECISIONS
+    settings = Settings(precisions=wanted)
     config = read_config(folder)
     check_target(out)
     with progress("export", quiet=as_json) as advance:
         captures = find(
             config.modalities, {name: head.labels for name, head in config.heads.items()}, calibration,
-            ranges=recipe.samples, samples=samples, progress=lambda words, share: advance(words, 0.1 * share),
+            ranges=settings.samples, samples=samples, progress=lambda words, share: advance(words, 0.1 * share),
         )  # fmt: skip
         export(
-            folder, out, calibration=captures, recipe=recipe,
+            folder, out, calibration=captures, settings=settings,
             progress=lambda words, share: advance(words, 0.1 + 0.9 * share),
         )  # fmt: skip
     report = decode((out / FILE).read_bytes())

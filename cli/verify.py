@@ -12,7 +12,7 @@ from .calibration import CalibrationOption, SamplesOption, find
 from .common import BundleArgument, JsonOption, bundle_path, emit_json, progress, stderr
 
 if TYPE_CHECKING:
-    from ..export.checkpoints import Checkpoint
+    from ..export.assembly import Assembly
     from ..export.report import Report
 
 
@@ -54,7 +54,7 @@ def command(
             progress=lambda words, share: advance(words, 0.1 * share),
         )  # fmt: skip
         report = verify(
-            opened, captures, checkpoint=loaded, progress=lambda words, share: advance(words, 0.1 + 0.9 * share)
+            opened, captures, assembly=loaded, progress=lambda words, share: advance(words, 0.1 + 0.9 * share)
         )
     report = _carry(opened.path / FILE, report)
     raw = encode(report)
@@ -68,14 +68,14 @@ def command(
     raise_failures(failures(report, manifest.fusion.default))
 
 
-def _load(checkpoint: str | None) -> Checkpoint | None:
+def _load(checkpoint: str | None) -> Assembly | None:
     """The checkpoint's torch modules, if one is named."""
     if checkpoint is None:
         return None
-    from ..export.checkpoints import load_checkpoint
+    from ..export.checkpoints import assemble_checkpoint, load_checkpoint
     from ..reference import CHECKPOINT
 
-    return load_checkpoint(CHECKPOINT if checkpoint == "reference" else Path(checkpoint))
+    return assemble_checkpoint(load_checkpoint(CHECKPOINT if checkpoint == "reference" else Path(checkpoint)))
 
 
 def _carry(path: Path, report: Report) -> Report:

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .calibrate import Calibration, Sample
     from .exporter import export
-    from .recipe import Recipe
+    from .settings import Settings
     from .verify import verify
 
-__all__ = ["Calibration", "Recipe", "Sample", "export", "verify"]
+__all__ = ["Calibration", "Sample", "Settings", "export", "verify"]
 
 _HOMES = {
-    "Calibration": "calibrate", "Recipe": "recipe", "Sample": "calibrate", "export": "exporter", "verify": "verify",
+    "Calibration": "calibrate", "Settings": "settings", "Sample": "calibrate", "export": "exporter", "verify": "verify",
 }  # fmt: skip
 
 

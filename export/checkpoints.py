@@ -13,18 +13,21 @@ import importlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
 from ..runtime.errors import CheckpointError, MissingExtraError
-from ..runtime.manifest import Decoder, Modality, Model, TextModality
+from ..runtime.manifest import Decoder, Fusion, Head, Modality, Model, TextModality
+from . import interfaces
+from .assembly import Assembly, PartSource
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["FORMAT", "VERSION", "Checkpoint", "Config", "load_checkpoint", "read_config"]
+__all__ = ["FORMAT", "VERSION", "Checkpoint", "Config", "assemble_checkpoint", "load_checkpoint", "read_config"]
 
 FORMAT = "chiasm-checkpoint"
 VERSION = 1
@@ -214,6 +217,30 @@ def load_checkpoint(folder: Path) -> Checkpoint:
     config = read_config(folder)
     modules = {part: _load_module(folder, part, config.modules[part]) for part in config.parts()}
     return Checkpoint(folder, config, modules, _read_files(folder, config))
+
+
+def assemble_checkpoint(checkpoint: Checkpoint) -> Assembly:
+    """What an export makes of a loaded checkpoint."""
+    config = checkpoint.config
+    known = {each.part: interfaces.encoder(each) for each in config.modalities}
+    known |= dict.fromkeys(config.fusion.kinds.values(), interfaces.fusion(config.modalities))
+    known["heads"] = interfaces.heads(config.state, tuple(config.heads))
+    if config.decoder is not None:
+        known[config.decoder.denoiser] = interfaces.denoiser(config.decoder, config.state)
+        known |= dict.fromkeys(config.decoder.pictures.values(), interfaces.picture(config.decoder))
+    modules = checkpoint.modules
+    return Assembly(
+        model=config.model,
+        modalities=config.modalities,
+        fusion=Fusion(kinds=config.fusion.kinds, default=config.fusion.default, order=config.order, state=config.state),
+        heads={
+            name: Head(part="heads", output=name, kind=each.kind, labels=each.labels)
+            for name, each in config.heads.items()
+        },
+        parts={part: PartSource(known[part], partial(modules.__getitem__, part)) for part in config.parts()},
+        decoder=config.decoder,
+        files=checkpoint.files,
+    )
 
 
 def _read_files(folder: Path, config: Config) -> dict[str, bytes]:

@@ -8,14 +8,14 @@ from ..runtime.errors import ExportError
 from ..runtime.manifest import Precision, Variant
 from ..targets.machine import machine, packages
 from .calibrate import Calibration
-from .checkpoints import load_checkpoint
+from .checkpoints import assemble_checkpoint, load_checkpoint
 from .graphs import specs
 from .measure import interleaved
 from .mend import verify_fused
 from .pack import check_target, make_manifest, make_variant, pack
-from .recipe import Recipe
 from .report import FILE, FusedReport, PartReport, Report, VariantReport, encode
 from .sessions import Runner
+from .settings import Settings
 from .verify import Progress, failures, raise_failures
 from .workshop import Made, Workshop
 
@@ -27,7 +27,7 @@ def export(
     out: Path,
     *,
     calibration: Calibration,
-    recipe: Recipe | None = None,
+    settings: Settings | None = None,
     progress: Progress = lambda words, fraction: None,
 ) -> Path:
     """Export a checkpoint folder into the bundle `out` (replaced as a whole if it is there). Returns `out`.
@@ -40,7 +40,7 @@ def export(
         raise ExportError("An export needs calibration captures", fix="Give some for every modality.")
     check_target(out)
     progress("reading the checkpoint", 0.0)
-    work = Workshop(load_checkpoint(checkpoint), calibration, recipe or Recipe(), progress)
+    work = Workshop(assemble_checkpoint(load_checkpoint(checkpoint)), calibration, settings or Settings(), progress)
     work.make()
     fused = verify_fused(work)
     _time(work)
@@ -54,7 +54,7 @@ def _time(work: Workshop) -> None:
     """Median time of each variant, all of a part taking turns on one thread."""
     for index, (part, own) in enumerate(work.variants.items()):
         work.progress(f"timing {part}", 0.92 + 0.06 * index / len(work.variants))
-        times = interleaved([Runner(made.graph) for made in own.values()], work.checks[part], work.recipe.rounds)
+        times = interleaved([Runner(made.graph) for made in own.values()], work.checks[part], work.settings.rounds)
         for made, seconds in zip(own.values(), times, strict=True):
             made.milliseconds = seconds * 1e3
 
@@ -71,12 +71,12 @@ def _pack(work: Workshop, fused: FusedReport | None, out: Path) -> None:
     entries: dict[str, tuple[Variant, ...]] = {}
     graphs: dict[str, bytes] = {}
     for part, own in work.variants.items():
-        entries[part] = tuple(_entry(part, precision, made, work.recipe.opset) for precision, made in own.items())
+        entries[part] = tuple(_entry(part, precision, made, work.settings.opset) for precision, made in own.items())
         graphs |= {entry.file: made.graph for entry, made in zip(entries[part], own.values(), strict=True)}
     found = {part: specs(model) for part, model in work.models.items()}
-    files = dict(work.checkpoint.files)
-    chosen = {part: preferred(own, work.recipe.worth) for part, own in work.variants.items()}
-    manifest = make_manifest(work.checkpoint.config, found, entries, chosen, work.recipe.tolerances, files)
+    files = dict(work.assembly.files)
+    chosen = {part: preferred(own, work.settings.worth) for part, own in work.variants.items()}
+    manifest = make_manifest(work.assembly, found, entries, chosen, work.settings.tolerances, files)
     report = _report(work, fused, chosen)
     raise_failures(failures(report, manifest.fusion.default))
     pack(manifest, graphs, files | {FILE: encode(report)}, out)
@@ -105,7 +105,7 @@ def _report(work: Workshop, fused: FusedReport | None, chosen: dict[str, Precisi
     return Report(
         passed=True,
         reference="torch",
-        tolerances=work.recipe.tolerances,
+        tolerances=work.settings.tolerances,
         parts=parts,
         refused=tuple(work.refused),
         fused=fused,

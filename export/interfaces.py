@@ -1,14 +1,14 @@
-"""What each part takes and gives: names are fixed by the part's role, shapes by the checkpoint's configuration."""
+"""What each part takes and gives: names are fixed by the part's role, shapes by what the manifest says of it."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..runtime.manifest import AudioModality, ImageModality, Modality, SeriesModality
+from ..runtime.manifest import AudioModality, Decoder, ImageModality, Modality, SeriesModality
 from ..runtime.values import TensorSpec
-from .checkpoints import Config
 
-__all__ = ["Interface", "interfaces"]
+__all__ = ["Interface", "denoiser", "encoder", "fusion", "heads", "picture"]
 
 
 @dataclass(frozen=True)
@@ -23,6 +23,35 @@ class Interface:
     outputs: tuple[str, ...]
 
 
+def encoder(modality: Modality) -> Interface:
+    """A modality's tensors → tokens (1, N, D) and embedding (1, E)."""
+    return Interface("encoder", _encoder_inputs(modality), ("tokens", "embedding"))
+
+
+def fusion(modalities: Sequence[Modality]) -> Interface:
+    """Tokens of every modality, presence and age (1, M) → state (1, S) and weights (1, M)."""
+    count = len(modalities)
+    tokens = tuple(_f32(each.name, 1, *each.tokens) for each in modalities)
+    return Interface("fusion", (*tokens, _f32("presence", 1, count), _f32("age", 1, count)), ("state", "weights"))
+
+
+def heads(state: int, names: Sequence[str]) -> Interface:
+    """The state (1, S) → one output per head."""
+    return Interface("heads", (_f32("state", 1, state),), tuple(names))
+
+
+def denoiser(decoder: Decoder, state: int) -> Interface:
+    """Latents, time, state and guidance → the prediction."""
+    latents = _f32("latents", 1, *decoder.latent)
+    inputs = (latents, _f32("timestep", 1), _f32("state", 1, state), _f32("guidance", 1))
+    return Interface("denoiser", inputs, ("prediction",))
+
+
+def picture(decoder: Decoder) -> Interface:
+    """Latents → the picture."""
+    return Interface("picture", (_f32("latents", 1, *decoder.latent),), ("picture",))
+
+
 def _f32(name: str, *shape: int) -> TensorSpec:
     return TensorSpec(name, "float32", shape)
 
@@ -35,27 +64,3 @@ def _encoder_inputs(modality: Modality) -> tuple[TensorSpec, ...]:
     if isinstance(modality, SeriesModality):
         return (_f32("series", 1, modality.frames, modality.channels),)
     return tuple(TensorSpec(name, "int64", (1, modality.length)) for name in ("ids", "mask"))
-
-
-def _fusion_inputs(config: Config) -> tuple[TensorSpec, ...]:
-    count = len(config.modalities)
-    tokens = tuple(_f32(each.name, 1, *each.tokens) for each in config.modalities)
-    return (*tokens, _f32("presence", 1, count), _f32("age", 1, count))
-
-
-def interfaces(config: Config) -> dict[str, Interface]:
-    """The interface of every exported part, in the order of `config.parts()`."""
-    state = _f32("state", 1, config.state)
-    found = {
-        each.part: Interface("encoder", _encoder_inputs(each), ("tokens", "embedding")) for each in config.modalities
-    }
-    for part in config.fusion.kinds.values():
-        found[part] = Interface("fusion", _fusion_inputs(config), ("state", "weights"))
-    found["heads"] = Interface("heads", (state,), tuple(config.heads))
-    if config.decoder is not None:
-        latents = _f32("latents", 1, *config.decoder.latent)
-        scalars = (_f32("timestep", 1), state, _f32("guidance", 1))
-        found[config.decoder.denoiser] = Interface("denoiser", (latents, *scalars), ("prediction",))
-        for part in config.decoder.pictures.values():
-            found[part] = Interface("picture", (latents,), ("picture",))
-    return {part: found[part] for part in config.parts()}

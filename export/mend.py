@@ -26,9 +26,9 @@ def verify_fused(work: Workshop) -> FusedReport | None:
     if not work.calibration.samples:
         return None
     work.progress("preparing samples", 0.7)
-    samples = prepare_samples(work.draft, work.checkpoint.files.__getitem__, work.calibration.samples)
+    samples = prepare_samples(work.draft, work.assembly.files.__getitem__, work.calibration.samples)
     labels = [sample.labels for sample in work.calibration.samples]
-    present = [each for each in work.recipe.precisions if any(each in own for own in work.variants.values())]
+    present = [each for each in work.settings.precisions if any(each in own for own in work.variants.values())]
     made = fused_accuracy(
         work.draft,
         work.graphs(),
@@ -54,7 +54,7 @@ class _Mender:
 
     def mend(self, precision: str, now: fused.Accuracy) -> fused.Accuracy:
         """The accuracy of `precision` once it is inside the tolerance."""
-        limit = self.work.recipe.tolerances.accuracy_drop
+        limit = self.work.settings.tolerances.accuracy_drop
         tries: dict[str, int] = {}
         while True:
             drop, present, head = fused.largest_drop(self.whole, now)

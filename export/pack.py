@@ -21,8 +21,6 @@ import msgspec
 from ..runtime.errors import ChiasmError, ExportError
 from ..runtime.manifest import (
     SCHEMA,
-    Fusion,
-    Head,
     Manifest,
     Part,
     Precision,
@@ -32,7 +30,7 @@ from ..runtime.manifest import (
     encode,
 )  # fmt: skip
 from ..runtime.values import TensorSpec
-from .checkpoints import Config
+from .assembly import Assembly
 
 __all__ = ["check_target", "make_manifest", "make_variant", "pack"]
 
@@ -56,14 +54,14 @@ def make_variant(part: str, precision: str, graph: bytes, opset: int, error: flo
 
 
 def make_manifest(
-    config: Config,
+    assembly: Assembly,
     specs: Mapping[str, Specs],
     variants: Mapping[str, tuple[Variant, ...]],
     preferred: Mapping[str, Precision],
     tolerances: Tolerances,
     files: Mapping[str, bytes],
 ) -> Manifest:
-    """The manifest of a configuration. Not checked: a draft without variants serves preprocessing while exporting."""
+    """The manifest of an assembly. Not checked: a draft without variants serves preprocessing while exporting."""
     from .. import __version__
 
     parts = {
@@ -72,20 +70,16 @@ def make_manifest(
         )
         for part, (inputs, outputs) in specs.items()
     }
-    heads = {
-        name: Head(part="heads", output=name, kind=each.kind, labels=each.labels) for name, each in config.heads.items()
-    }
-    fusion = Fusion(kinds=config.fusion.kinds, default=config.fusion.default, order=config.order, state=config.state)
     return Manifest(
         schema=SCHEMA,
-        model=config.model,
-        modalities=config.modalities,
+        model=assembly.model,
+        modalities=assembly.modalities,
         parts=parts,
-        fusion=fusion,
-        heads=heads,
+        fusion=assembly.fusion,
+        heads=dict(assembly.heads),
         tolerances=tolerances,
         files={name: sha256(data) for name, data in files.items()},
-        decoder=config.decoder,
+        decoder=assembly.decoder,
         chiasm=__version__,
     )
 

@@ -3,8 +3,10 @@
 dynamic   matrix products only; the range of the activation (uint8) is taken from each input as it comes, the weight is
           int8 per output channel. `DynamicQuantizeLinear → MatMulInteger → Cast → Mul`: ONNX Runtime fuses the four.
 static    convolutions, matrix products and the additions between convolutions, as Q/DQ pairs with calibrated uint8
-          activations and int8 weights per output channel; a ReLU stays between a convolution and its Q. All 8 bits of
-          the weights are used: exact on CPUs with VNNI, on ARM, and on AVX2 except where two products exceed 16 bits.
+          activations and int8 weights per output channel; a ReLU stays between a convolution and its Q.
+
+Weights are scaled so that the result is the same on every CPU: x86 without VNNI adds products in pairs in 16 bits, and
+what exceeds them is cut off there (measured: an encoder's cosine falls from 0.9996 to 0.95).
 
 Products of two activations (attention), normalisations and everything else stay FP32.
 """
@@ -64,12 +66,24 @@ def _transposed(node: Any) -> bool:
 
 
 def per_channel(weight: Array, axis: int, least: float | Array = 0.0) -> tuple[Array, Array]:
-    """Symmetric int8 weight (−127 … 127) and one float32 scale, at least `least`, for each index of `axis`."""
-    others = tuple(index for index in range(weight.ndim) if index != axis)
-    scale = np.maximum(np.abs(weight).max(axis=others) / 127, np.maximum(least, 1e-14)).astype(np.float32)
+    """Symmetric int8 weight (−127 … 127) and one float32 scale, at least `least`, for each index of `axis`.
+
+    No two weights of one sign sum to more than 128: times 255, the largest activation, that is 32640, which 16 bits hold
+    in whatever order the products are paired. Seven bits would do it too; this costs a channel only what it must.
+    """
+    rows = np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1)
+    pairs = np.maximum(_largest_two(rows), _largest_two(-rows))
+    scale = np.maximum(pairs / 127, np.maximum(least, 1e-14)).astype(np.float32)
     shape = [-1 if index == axis else 1 for index in range(weight.ndim)]
     whole = np.clip(np.rint(weight / scale.reshape(shape)), -127, 127).astype(np.int8)
     return whole, scale
+
+
+def _largest_two(rows: Array) -> Array:
+    """The sum of the two largest values above zero of each row."""
+    count = rows.shape[1]
+    top = np.partition(rows, max(0, count - 2), axis=1)[:, max(0, count - 2) :]
+    return np.maximum(top, 0.0).sum(axis=1)
 
 
 # dynamic

@@ -19,7 +19,7 @@ from ..runtime.errors import ExportError, MissingExtraError
 from ..runtime.values import Array, TensorSpec
 from .graphs import Graph, check
 from .interfaces import Interface
-from .recipe import OPSET
+from .settings import OPSET
 
 if TYPE_CHECKING:
     import torch

@@ -21,15 +21,12 @@ from ..runtime.values import Array, Packet
 from ..targets.machine import machine, packages
 from . import fused
 from .calibrate import Calibration, Feeds, Sample, part_feeds, prepare, subsets
-from .interfaces import Interface
 from .measure import Difference, compare, interleaved, worst
 from .report import FusedReport, PartReport, Refused, Report, VariantReport
 from .sessions import Runner, run_all
 
 if TYPE_CHECKING:
-    import torch
-
-    from .checkpoints import Checkpoint
+    from .assembly import Assembly, PartSource
 
 __all__ = [
     "Progress", "check_feeds", "failures", "fused_accuracy", "prepare_samples", "runnable", "torch_outputs", "verify",
@@ -80,13 +77,12 @@ def check_feeds(
     return part_feeds(manifest, graphs, encoders, count, seed=1)
 
 
-def torch_outputs(
-    module: torch.nn.Module, interface: Interface, feeds: Sequence[Mapping[str, Array]]
-) -> list[dict[str, Array]]:
+def torch_outputs(source: PartSource, feeds: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
     """The module's own answers on every feed."""
     from .to_onnx import run_torch
 
-    return [run_torch(module, interface, dict(each)) for each in feeds]
+    module = source.load()
+    return [run_torch(module, source.interface, dict(each)) for each in feeds]
 
 
 def fused_accuracy(
@@ -184,7 +180,7 @@ def verify(
     bundle: Bundle,
     calibration: Calibration,
     *,
-    checkpoint: Checkpoint | None = None,
+    assembly: Assembly | None = None,
     progress: Progress = lambda *_: None,
 ) -> Report:
     """Measure a bundle that is already packed. The caller decides what a failed report means (`raise_failures`).
@@ -206,7 +202,7 @@ def verify(
         raise ExportError("Only a bundle whose parts all have an FP32 variant can be verified")
     progress("preparing captures", 0.02)
     feeds = check_feeds(manifest, bundle.read, graphs, calibration, _FEEDS)
-    parts = _parts(manifest, variants, feeds, checkpoint, lambda words, share: progress(words, 0.05 + 0.25 * share))
+    parts = _parts(manifest, variants, feeds, assembly, lambda words, share: progress(words, 0.05 + 0.25 * share))
     report = None
     if calibration.samples:
         samples = prepare_samples(manifest, bundle.read, calibration.samples)
@@ -217,7 +213,7 @@ def verify(
         )
         report = FusedReport(samples=len(samples), accuracy=made)
     whole = Report(
-        passed=True, reference="torch" if checkpoint else "fp32 graph", tolerances=manifest.tolerances, parts=parts,
+        passed=True, reference="torch" if assembly else "fp32 graph", tolerances=manifest.tolerances, parts=parts,
         fused=report, machine=machine().to_dict(), packages=packages(), notes=() if halves else (_NO_HALVES,),
     )  # fmt: skip
     return msgspec.structs.replace(whole, passed=not failures(whole, manifest.fusion.default))
@@ -227,17 +223,16 @@ def _parts(
     manifest: Manifest,
     variants: Variants,
     feeds: Mapping[str, Sequence[Feeds]],
-    checkpoint: Checkpoint | None,
+    assembly: Assembly | None,
     progress: Progress,
 ) -> dict[str, PartReport]:
     found = {}
     for index, (part, spec) in enumerate(manifest.parts.items()):
         progress(f"comparing {part}", index / len(manifest.parts))
-        if checkpoint is None:
+        if assembly is None:
             reference = run_all(variants[part]["fp32"], feeds[part])
         else:
-            interface = _interface(checkpoint, part)
-            reference = torch_outputs(checkpoint.modules[part], interface, feeds[part])
+            reference = torch_outputs(_source(assembly, part), feeds[part])
         own: dict[str, VariantReport] = {}
         for precision, graph in variants[part].items():
             made = run_all(runnable(graph, precision), feeds[part])
@@ -251,12 +246,9 @@ def _parts(
     return found
 
 
-def _interface(checkpoint: Checkpoint, part: str) -> Interface:
-    from .interfaces import interfaces
-
-    known = interfaces(checkpoint.config)
-    if part not in known:
+def _source(assembly: Assembly, part: str) -> PartSource:
+    if part not in assembly.parts:
         raise ExportError(
             f"The checkpoint has no part {part!r}", fix="Give the checkpoint that the bundle was made from."
         )
-    return known[part]
+    return assembly.parts[part]

@@ -7,16 +7,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ..runtime.manifest import Manifest
+from .assembly import Assembly
 from .calibrate import Calibration, Feeds, part_feeds, prepare
-from .checkpoints import Checkpoint
 from .graphs import check, serialise, specs
-from .interfaces import Interface, interfaces
 from .measure import Difference, compare
 from .pack import make_manifest
 from .precision import compress, to_fp16
-from .recipe import Recipe
 from .report import Refused
 from .sessions import Runner, run_all
+from .settings import Settings
 from .to_onnx import to_onnx
 from .tune import Choice, Refusal, quantise
 from .verify import Progress, check_feeds, judge, raise_failures, runnable, torch_outputs
@@ -42,11 +41,10 @@ class Workshop:
     `draft` is the manifest without variants; `feeds` set INT8 ranges, `checks` compare, `answers` are torch's on them.
     """
 
-    checkpoint: Checkpoint
+    assembly: Assembly
     calibration: Calibration
-    recipe: Recipe
+    settings: Settings
     progress: Progress
-    interfaces: dict[str, Interface] = field(init=False)
     models: dict[str, Any] = field(default_factory=dict)
     variants: dict[str, dict[str, Made]] = field(default_factory=dict)
     refused: list[Refused] = field(default_factory=list)
@@ -57,16 +55,15 @@ class Workshop:
 
     def make(self) -> None:
         """All variants of all parts. Raises `ToleranceError` when FP32 is not torch's equal."""
-        self.interfaces = interfaces(self.checkpoint.config)
         self._trace()
         self._gather()
         self._check_fp32()
-        if "fp16" in self.recipe.precisions:
+        if "fp16" in self.settings.precisions:
             self._halve()
-        if "int8-cpu" in self.recipe.precisions:
+        if "int8-cpu" in self.settings.precisions:
             for part in self._each("INT8 of", 0.52, 0.7):
-                aim = self.recipe.aims.get(self.interfaces[part].role, 0.0)
-                self.quantise(part, max(self.recipe.tolerances.int8_cosine, aim))
+                aim = self.settings.aims.get(self.assembly.parts[part].interface.role, 0.0)
+                self.quantise(part, max(self.settings.tolerances.int8_cosine, aim))
 
     def graphs(self) -> dict[str, dict[str, bytes]]:
         """Part → precision → graph."""
@@ -74,7 +71,7 @@ class Workshop:
 
     def _each(self, words: str, start: float, end: float) -> list[str]:
         """Part names, with the progress told before each."""
-        parts = list(self.interfaces)
+        parts = list(self.assembly.parts)
 
         def told() -> Any:
             for index, part in enumerate(parts):
@@ -85,27 +82,27 @@ class Workshop:
 
     def _trace(self) -> None:
         for part in self._each("tracing", 0.0, 0.35):
-            self.models[part] = to_onnx(self.checkpoint.modules[part], self.interfaces[part], part, self.recipe.opset)
+            source = self.assembly.parts[part]
+            self.models[part] = to_onnx(source.load(), source.interface, part, self.settings.opset)
         found = {part: specs(model) for part, model in self.models.items()}
-        self.draft = make_manifest(self.checkpoint.config, found, {}, {}, self.recipe.tolerances, {})
+        self.draft = make_manifest(self.assembly, found, {}, {}, self.settings.tolerances, {})
 
     def _gather(self) -> None:
         """Feeds for the ranges from the calibration sets; feeds for the checks from the held-out samples."""
         self.progress("preparing captures", 0.35)
-        read = self.checkpoint.files.__getitem__
+        read = self.assembly.files.__getitem__
         graphs = {part: serialise(model) for part, model in self.models.items()}
-        sets = {name: list(packets)[: self.recipe.samples] for name, packets in self.calibration.sets.items()}
+        sets = {name: list(packets)[: self.settings.samples] for name, packets in self.calibration.sets.items()}
         encoders = {name: prepare(self.draft, read, packets) for name, packets in sets.items()}
         self.progress("collecting what each part is fed with", 0.37)
-        self.feeds = part_feeds(self.draft, graphs, encoders, self.recipe.samples)
-        self.checks = check_feeds(self.draft, read, graphs, self.calibration, self.recipe.checks)
+        self.feeds = part_feeds(self.draft, graphs, encoders, self.settings.samples)
+        self.checks = check_feeds(self.draft, read, graphs, self.calibration, self.settings.checks)
 
     def _check_fp32(self) -> None:
         for part in self._each("comparing with torch:", 0.4, 0.45):
-            module = self.checkpoint.modules[part]
-            self.answers[part] = torch_outputs(module, self.interfaces[part], self.checks[part])
+            self.answers[part] = torch_outputs(self.assembly.parts[part], self.checks[part])
             made = self._add(part, "fp32", serialise(compress(self.models[part])))
-            tensor, figure, limit = judge(made.differences, "fp32", self.recipe.tolerances)
+            tensor, figure, limit = judge(made.differences, "fp32", self.settings.tolerances)
             if not figure <= limit:
                 raise_failures([Refused(part=part, precision="fp32", tensor=tensor, figure=figure, limit=limit)])
 
@@ -126,7 +123,7 @@ class Workshop:
     def _judge(self, part: str, precision: str) -> None:
         """Drop a variant that is outside its tolerance, and note its worst tensor."""
         differences = self.variants[part][precision].differences
-        tensor, figure, limit = judge(differences, precision, self.recipe.tolerances)
+        tensor, figure, limit = judge(differences, precision, self.settings.tolerances)
         if not figure >= limit:
             self.refuse(part, precision, tensor, figure, limit)
 
@@ -137,7 +134,7 @@ class Workshop:
 
     def quantise(self, part: str, tolerance: float) -> bool:
         """Make the INT8 variant of one part (again); False where there is none."""
-        found = quantise(self.models[part], self.feeds[part], self.checks[part], tolerance, self.recipe.rounds)
+        found = quantise(self.models[part], self.feeds[part], self.checks[part], tolerance, self.settings.rounds)
         self.variants[part].pop("int8-cpu", None)
         if isinstance(found, Refusal):
             self.refuse(part, "int8-cpu", found.tensor, found.cosine, tolerance)

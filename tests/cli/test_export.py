@@ -96,20 +96,20 @@ def test_export_refuses_before_it_works(tmp_path: Path, chiasm: Call) -> None:
 
 
 def test_export_writes_a_bundle_and_says_so(tmp_path: Path, chiasm: Call, monkeypatch: pytest.MonkeyPatch) -> None:
-    """From arguments to printed tables; the exporter is the real one, with a recipe that takes less time."""
+    """From arguments to printed tables; the exporter is the real one, with a settings that takes less time."""
     pytest.importorskip("torch", reason="a checkpoint holds torch modules")
     from chiasm import export as exporting
     from chiasm.export.exporter import export as real
-    from chiasm.export.recipe import Recipe
+    from chiasm.export.settings import Settings
     from small_checkpoint import small_checkpoint
 
-    quick = Recipe(("fp32",), samples=4, checks=4, rounds=2)
+    quick = Settings(("fp32",), samples=4, checks=4, rounds=2)
     seen: list[Calibration] = []
 
-    def smaller(folder: Path, out: Path, *, calibration: Calibration, recipe: Recipe, progress: Any) -> Path:
-        assert recipe.precisions == ("fp32", "fp16")
+    def smaller(folder: Path, out: Path, *, calibration: Calibration, settings: Settings, progress: Any) -> Path:
+        assert settings.precisions == ("fp32", "fp16")
         seen.append(calibration)
-        return real(folder, out, calibration=calibration, recipe=quick, progress=progress)
+        return real(folder, out, calibration=calibration, settings=quick, progress=progress)
 
     monkeypatch.setattr(exporting, "export", smaller, raising=False)
     monkeypatch.setattr(street, "calibration", lambda ranges, samples, progress: _scenes(4, samples))

@@ -13,8 +13,7 @@ import pytest
 pytest.importorskip("torch", reason="a checkpoint holds torch modules (pip install 'chiasm[export]')")
 
 import torch
-from chiasm.export.checkpoints import load_checkpoint, read_config
-from chiasm.export.interfaces import interfaces
+from chiasm.export.checkpoints import assemble_checkpoint, load_checkpoint, read_config
 from chiasm.export.modules import KINDS
 from chiasm.runtime.errors import CheckpointError
 from safetensors.torch import load_file, save_file
@@ -50,7 +49,8 @@ def test_loads_every_part_in_fp32_and_eval_mode(whole: Path) -> None:
 
 
 def test_interfaces_follow_the_configuration(whole: Path) -> None:
-    known = interfaces(read_config(whole))
+    parts = assemble_checkpoint(load_checkpoint(whole)).parts
+    known = {part: source.interface for part, source in parts.items()}
     fusion = known["fuse.late"]
     assert [(each.name, each.shape) for each in fusion.inputs] == [
         ("image", (1, 16, 128)), ("text", (1, 8, 128)), ("audio", (1, 8, 128)), ("radar", (1, 8, 128)),

@@ -17,10 +17,10 @@ pytest.importorskip("torch", reason="exporting starts from torch modules (pip in
 
 import chiasm
 import torch
-from chiasm.export import Calibration, Recipe, Sample, export, mend, workshop
-from chiasm.export.checkpoints import load_checkpoint
+from chiasm.export import Calibration, Sample, Settings, export, mend, workshop
+from chiasm.export.checkpoints import assemble_checkpoint, load_checkpoint
 from chiasm.export.graphs import parse, serialise, specs
-from chiasm.export.interfaces import Interface, interfaces
+from chiasm.export.interfaces import Interface
 from chiasm.export.precision import compress
 from chiasm.export.report import Report, decode
 from chiasm.export.to_onnx import example, run_torch, to_onnx
@@ -32,8 +32,8 @@ from chiasm.runtime.values import Packet, TensorSpec
 from small_checkpoint import small_checkpoint
 
 NAMES = ("image", "text", "audio", "radar")
-LOOSE = Recipe(
-    tolerances=msgspec.structs.replace(Recipe().tolerances, accuracy_drop=0.5), samples=16, checks=16, rounds=4
+LOOSE = Settings(
+    tolerances=msgspec.structs.replace(Settings().tolerances, accuracy_drop=0.5), samples=16, checks=16, rounds=4
 )
 """Random answers tip easily; the tensors are held to the usual tolerances."""
 
@@ -70,7 +70,7 @@ def traced(checkpoint: Path) -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def bundle(checkpoint: Path, traced: None, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return export(checkpoint, tmp_path_factory.mktemp("out") / "small.chiasm", calibration=_captures(), recipe=LOOSE)
+    return export(checkpoint, tmp_path_factory.mktemp("out") / "small.chiasm", calibration=_captures(), settings=LOOSE)
 
 
 @pytest.fixture(scope="module")
@@ -124,7 +124,7 @@ def test_it_generates(bundle: Path) -> None:
 
 
 def test_verify_with_the_checkpoint_finds_the_same(bundle: Path, checkpoint: Path, report: Report) -> None:
-    found = verify(open_bundle(bundle), _captures(), checkpoint=load_checkpoint(checkpoint))
+    found = verify(open_bundle(bundle), _captures(), assembly=assemble_checkpoint(load_checkpoint(checkpoint)))
     assert found.passed
     assert found.reference == "torch"
     assert found.fused == report.fused
@@ -141,9 +141,8 @@ def test_graphs_carry_nothing_of_the_machine_that_made_them(bundle: Path) -> Non
 
 
 def test_tracing_is_deterministic_and_static(checkpoint: Path) -> None:
-    loaded = load_checkpoint(checkpoint)
-    interface = interfaces(loaded.config)["radar"]
-    first, second = (serialise(compress(to_onnx(loaded.modules["radar"], interface, "radar"))) for _ in range(2))
+    radar = assemble_checkpoint(load_checkpoint(checkpoint)).parts["radar"]
+    first, second = (serialise(compress(to_onnx(radar.load(), radar.interface, "radar"))) for _ in range(2))
     assert first == second
     inputs, outputs = specs(parse(first))
     assert [(each.name, each.dtype, each.shape) for each in inputs] == [("series", "float32", (1, 32, 32))]
@@ -167,9 +166,9 @@ def test_a_module_with_the_wrong_outputs_or_an_untraceable_one() -> None:
 
 def test_fp32_that_is_not_torchs_equal_stops_the_export(checkpoint: Path, traced: None, tmp_path: Path) -> None:
     tolerances = msgspec.structs.replace(LOOSE.tolerances, fp32_max_relative_error=0.0)
-    recipe = Recipe(precisions=("fp32",), tolerances=tolerances, samples=4, checks=4, rounds=2)
+    settings = Settings(precisions=("fp32",), tolerances=tolerances, samples=4, checks=4, rounds=2)
     with pytest.raises(ToleranceError, match=r"\w+ fp32 is outside its tolerance at '\w+'.*expected at most 0"):
-        export(checkpoint, tmp_path / "out", calibration=_captures(8), recipe=recipe)
+        export(checkpoint, tmp_path / "out", calibration=_captures(8), settings=settings)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -183,8 +182,8 @@ def test_a_refused_variant_is_left_out_and_named(
         return Refusal("static", "embedding", 0.5) if model.graph.name == "radar" else real(model, *rest)
 
     monkeypatch.setattr(workshop, "quantise", picky)
-    recipe = Recipe(("fp32", "int8-cpu"), LOOSE.tolerances, samples=8, checks=8, rounds=2)
-    out = export(checkpoint, tmp_path / "out", calibration=_captures(), recipe=recipe)
+    settings = Settings(("fp32", "int8-cpu"), LOOSE.tolerances, samples=8, checks=8, rounds=2)
+    out = export(checkpoint, tmp_path / "out", calibration=_captures(), settings=settings)
     made = {each.precision for each in open_bundle(out).manifest.parts["radar"].variants}
     assert made == {"fp32"}
     refused = json.loads((out / "verify.json").read_text("utf-8"))["refused"]
@@ -197,7 +196,7 @@ def test_a_part_that_tips_decisions_is_made_closer_or_refused(monkeypatch: pytes
     log: list[str] = []
 
     class Work:
-        recipe = Recipe()
+        settings = Settings()
 
         def __init__(self) -> None:
             self.variants = {"image": {"int8-cpu": object()}}
@@ -225,6 +224,6 @@ def test_refusals_before_any_work(checkpoint: Path, tmp_path: Path) -> None:
     with pytest.raises(ExportError, match="needs calibration captures"):
         export(checkpoint, tmp_path / "out", calibration=Calibration({}))
     with pytest.raises(ExportError, match="cannot make that precision"):
-        Recipe(precisions=("fp32", "int4"))
+        Settings(precisions=("fp32", "int4"))
     with pytest.raises(ExportError, match="FP32 is missing"):
-        Recipe(precisions=("fp16",))
+        Settings(precisions=("fp16",))

@@ -141,3 +141,18 @@ def test_an_opened_graph_says_when_it_cannot_be_run() -> None:
 
     with pytest.raises(BackendError, match="cannot open"):
         Runner(b"not a graph")
+
+
+def test_products_never_leave_16_bits() -> None:
+    """x86 without VNNI adds products in pairs in 16 bits: what is computed there must be what is computed anywhere."""
+    weight = normal(5, 64, 24) ** 3
+    whole, _ = per_channel(weight, 1)
+    for rows in (whole.astype(np.int32), -whole.astype(np.int32)):
+        top = np.sort(np.maximum(rows, 0), axis=0)[-2:]
+        assert 255 * int(top.sum(axis=0).max()) < 2**15
+    graph = model([("MatMulInteger", "x w", "y")], {"w": whole}, {"x": (8, 64)}, {"y": (8, 24)})
+    graph.graph.input[0].type.tensor_type.elem_type = 2  # uint8
+    graph.graph.output[0].type.tensor_type.elem_type = 6  # int32
+    x = np.random.default_rng(0).integers(128, 256, (8, 64)).astype(np.uint8)
+    made = run_all(serialise(graph), [{"x": x}])[0]["y"]
+    np.testing.assert_array_equal(made, x.astype(np.int32) @ whole.astype(np.int32))

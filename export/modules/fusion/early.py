@@ -26,7 +26,9 @@ class TokenPool(nn.Module):
 
     def forward(self, x: Tensor, presence: Tensor) -> tuple[Tensor, Tensor]:
         share = masked_softmax(self.score(x).transpose(1, 2), self.senses.spread(presence)[:, None])
-        per_modality = torch.stack([part.sum(dim=-1) for part in torch.split(share, list(self.senses.counts), dim=-1)], dim=-1)
+        per_modality = torch.stack(
+            [part.sum(dim=-1) for part in torch.split(share, list(self.senses.counts), dim=-1)], dim=-1
+        )
         return (share @ x).flatten(1), per_modality.mean(dim=1)
 
 

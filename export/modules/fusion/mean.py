@@ -1,4 +1,4 @@
-"""The mean of what is present: for encoders that share a space already (CLIP, SigLIP, ALIGN, CLAP), and for one alone."""
+"""The mean of what is present: for encoders that share a space already (CLIP, SigLIP, CLAP), and for one alone."""
 
 from __future__ import annotations
 

@@ -10,7 +10,7 @@ import msgspec
 from ..runtime.errors import ExportError
 from ..runtime.manifest import Tolerances
 
-__all__ = ["OPSET", "PRECISIONS", "TOLERANCES", "Recipe"]
+__all__ = ["OPSET", "PRECISIONS", "TOLERANCES", "Settings"]
 
 OPSET = 20
 """The newest opset that every consumer takes: TensorRT 10.3 (JetPack 6) parses up to 20, ONNX Runtime 1.20 up to 21."""
@@ -23,7 +23,7 @@ TOLERANCES = Tolerances(fp32_max_relative_error=1e-4, fp16_cosine=0.999, int8_co
 
 
 @dataclass(frozen=True)
-class Recipe:
+class Settings:
     """What one export makes.
 
     `samples`: how many calibration samples set the INT8 ranges; `checks`: how many feeds each variant is compared on;

@@ -1,0 +1,115 @@
+"""Families of public models, found by listing this folder: one short file each.
+
+A family says which checkpoints it reads and turns one into a `Tower`, an encoder ready to be traced. The model's code is
+that of transformers; a family adds what an edge graph needs: static shapes, no control flow, one forward from a
+modality's tensors to tokens and embedding. A family's file has
+
+    MODEL_TYPES   the `model_type`s of config.json that it reads
+    KINDS         the kinds of modality it can encode, most of them one; CLIP and its like two
+    OUTPUTS       what `output` may ask of it, the default first
+    load(folder: HubFolder, ask: Ask) -> Tower
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import pkgutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cache
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
+
+from ...runtime.errors import CheckpointError, ExportError
+
+if TYPE_CHECKING:
+    import torch
+
+    from ...runtime.manifest import Modality
+    from ..hub import HubFolder
+
+__all__ = ["Ask", "Classifier", "Family", "Kind", "Tower", "families", "family_of"]
+
+Kind = Literal["image", "audio", "text", "series"]
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What a recipe asks of an encoder.
+
+    `name`: of the modality, and of its part; `output`: one of the family's `OUTPUTS`, None for its default; `length`:
+    tokens of a text; `seconds`: window of a sound; `rate_hz` and `max_age_s` go into the manifest as they are.
+    """
+
+    name: str
+    kind: Kind
+    output: str | None = None
+    length: int | None = None
+    seconds: float | None = None
+    rate_hz: float | None = None
+    max_age_s: float | None = None
+
+    def chosen(self, outputs: tuple[str, ...]) -> str:
+        """The output that is meant; `ExportError` lists what the family can give."""
+        output = self.output or outputs[0]
+        if output not in outputs:
+            raise ExportError(
+                f"The encoder of {self.name!r} has no such output", found=output, expected=f"one of {', '.join(outputs)}"
+            )
+        return output
+
+
+@dataclass(frozen=True)
+class Classifier:
+    """The classification head of a checkpoint: reads the embedding (1, E), gives logits (1, labels)."""
+
+    module: torch.nn.Module
+    labels: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Tower:
+    """One encoder, ready to be traced.
+
+    `module`: FP32, eval mode; its forward takes the tensors of `interfaces.encoder(modality)`, in that order, and gives
+    tokens (1, N, D) and embedding (1, E). `shared`: the embedding lies in a space that another tower of the same
+    checkpoint shares (CLIP and its like), named by a word that is the same for both. `files`: the tokenizer and others
+    that go into the bundle.
+    """
+
+    module: torch.nn.Module
+    modality: Modality
+    files: Mapping[str, bytes] = field(default_factory=dict)
+    classifier: Classifier | None = None
+    shared: str | None = None
+
+
+class Family(Protocol):
+    """What a family's file has."""
+
+    MODEL_TYPES: tuple[str, ...]
+    KINDS: tuple[Kind, ...]
+    OUTPUTS: tuple[str, ...]
+    load: Callable[[HubFolder, Ask], Tower]
+
+
+@cache
+def families() -> Mapping[str, Family]:
+    """Name of the file → family, in alphabetical order."""
+    names = sorted(each.name for each in pkgutil.iter_modules(__path__) if not each.name.startswith("_"))
+    return {name: cast(Any, importlib.import_module(f".{name}", __name__)) for name in names}
+
+
+def family_of(folder: HubFolder) -> tuple[str, Family]:
+    """The family that reads this folder; `CheckpointError` lists the known ones and the nearest."""
+    known = {kind: (name, family) for name, family in families().items() for kind in family.MODEL_TYPES}
+    if folder.model_type in known:
+        return known[folder.model_type]
+    near = difflib.get_close_matches(folder.model_type, known, n=1)
+    hint = f"Did you mean {near[0]}? " if near else ""
+    raise CheckpointError(
+        f"{folder.path} is of a family that chiasm does not know",
+        found=f"model_type {folder.model_type!r}",
+        expected=f"one of {', '.join(sorted(known))}",
+        fix=f"{hint}A family is one file in export/families; or name a module of your own: module = 'file:factory'",
+    )

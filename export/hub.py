@@ -1,0 +1,150 @@
+"""Reads a checkpoint folder as a model hub serves it: config.json, safetensors, processor and tokenizer files.
+
+Nothing is unpickled, nothing is downloaded, and no code of the folder is run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..runtime.errors import CheckpointError, MissingExtraError
+
+if TYPE_CHECKING:
+    import torch
+
+__all__ = ["HubFolder"]
+
+_LIMIT = 64 * 2**20
+"""Bytes of a JSON file; a tokenizer.json of 250,000 tokens has 20 MB."""
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack")
+_CONVERT = (
+    "Convert it where you trust it: python -c \"import torch, safetensors.torch as s; "
+    "s.save_file(torch.load('{file}', weights_only=True), '{folder}/model.safetensors')\""
+)
+
+
+class HubFolder:
+    """One checkpoint folder. `config` is its config.json; raises `CheckpointError` for what cannot be read."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        if not self.path.is_dir():
+            raise CheckpointError(
+                f"{self.path} is not a checkpoint", found="a file" if self.path.exists() else "no such folder",
+                expected="a folder with config.json and model.safetensors",
+            )  # fmt: skip
+        self.config = self.json("config.json")
+        if "auto_map" in self.config:
+            raise CheckpointError(
+                f"{self.path} asks for code of its own to be run", found="auto_map in config.json",
+                expected="a model of a known family", fix="Such code is never run; use module = 'file:factory' with code that you have read",
+            )  # fmt: skip
+
+    @property
+    def model_type(self) -> str:
+        """The family's word in config.json."""
+        return str(self.config.get("model_type", ""))
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """The labels of a classification head, in order; empty where the checkpoint names none."""
+        named = self.config.get("id2label") or {}
+        return tuple(str(named[key]) for key in sorted(named, key=int))
+
+    def has(self, name: str) -> bool:
+        """Whether the folder has that file."""
+        return (self.path / name).is_file()
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a file of the folder."""
+        path = self.path / name
+        try:
+            if path.stat().st_size > _LIMIT:
+                raise CheckpointError(f"{path} is too large", expected=f"at most {_LIMIT} bytes")
+            return path.read_bytes()
+        except OSError as error:
+            raise CheckpointError(f"{self.path} lacks {name}", found=error.strerror or str(error)) from error
+
+    def json(self, name: str) -> dict[str, Any]:
+        """A JSON object of the folder."""
+        try:
+            found = json.loads(self.read(name))
+        except ValueError as error:
+            raise CheckpointError(f"{self.path / name} is not JSON", found=str(error)) from error
+        if not isinstance(found, dict):
+            raise CheckpointError(f"{self.path / name} is not a JSON object", found=type(found).__name__)
+        return found
+
+    def check_weights(self) -> None:
+        """`CheckpointError` unless there are safetensors; a folder of pickles is told how to convert them."""
+        if self.has("model.safetensors") or self.has("model.safetensors.index.json"):
+            return
+        pickles = sorted(path for pattern in _PICKLES for path in self.path.glob(pattern))
+        if pickles:
+            raise CheckpointError(
+                f"{self.path} has its weights in a format that can run code, which chiasm never opens",
+                found=pickles[0].name, expected="model.safetensors",
+                fix=_CONVERT.format(file=pickles[0], folder=self.path),
+            )  # fmt: skip
+        raise CheckpointError(f"{self.path} has no weights", expected="model.safetensors")
+
+    def load(self, model: Any, *, unused: tuple[str, ...] = (), absent: tuple[str, ...] = ()) -> torch.nn.Module:
+        """An instance of a transformers model class with the folder's weights, FP32, in eval mode.
+
+        `unused`: prefixes of tensors in the file that this model has no place for (the head of a pre-training task);
+        `absent`: prefixes of tensors of the model that the file may lack because nothing here reads them. Every other
+        missing or unexpected tensor is an error that names it.
+        """
+        self.check_weights()
+        try:
+            import torch
+            from transformers.utils import logging
+        except ModuleNotFoundError as error:
+            raise MissingExtraError(error.name or "torch", "export", "Reading a checkpoint") from error
+        verbosity = logging.get_verbosity()
+        logging.set_verbosity_error()
+        logging.disable_progress_bar()
+        try:
+            loaded, info = model.from_pretrained(
+                self.path, local_files_only=True, use_safetensors=True, trust_remote_code=False, dtype=torch.float32,
+                output_loading_info=True,
+            )  # fmt: skip
+        except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+            raise CheckpointError(f"{self.path} cannot be loaded", found=str(error).splitlines()[0]) from error
+        finally:
+            logging.set_verbosity(verbosity)
+        self._complain(info, unused, absent)
+        return loaded.float().eval()  # type: ignore[no-any-return]
+
+    def _complain(self, info: Mapping[str, Any], unused: tuple[str, ...], absent: tuple[str, ...]) -> None:
+        missing = sorted(name for name in info["missing_keys"] if not name.startswith(absent or ("\0",)))
+        unexpected = sorted(name for name in info["unexpected_keys"] if not name.startswith(unused or ("\0",)))
+        shapes = sorted(str(each[0]) for each in info.get("mismatched_keys", ()))
+        for words, names in (("lacks weights", missing), ("has weights of an unusable shape", shapes)):
+            if names:
+                raise CheckpointError(
+                    f"{self.path} {words}", found=f"{len(names)}: {', '.join(names[:3])}",
+                    expected=f"every tensor of {self.config.get('architectures', [self.model_type])[0]}",
+                    fix="Copy the checkpoint again, or fine-tune it before exporting",
+                )  # fmt: skip
+        if unexpected:
+            raise CheckpointError(
+                f"{self.path} has weights that its model has no place for",
+                found=f"{len(unexpected)}: {', '.join(unexpected[:3])}",
+                expected=f"those of model_type {self.model_type!r}",
+                fix="config.json and the weights must belong together",
+            )
+
+    def tokenizer(self) -> bytes:
+        """tokenizer.json; a folder without one is told how to make it."""
+        if self.has("tokenizer.json"):
+            return self.read("tokenizer.json")
+        raise CheckpointError(
+            f"{self.path} has no tokenizer.json",
+            expected="the fast tokenizer, in one file",
+            fix=f"Make it: python -c \"from transformers import AutoTokenizer as t; "
+            f"t.from_pretrained('{self.path}', use_fast=True).save_pretrained('{self.path}')\"",
+        )
