@@ -39,9 +39,11 @@ class HubFolder:
         self.config = self.json("config.json")
         if "auto_map" in self.config:
             raise CheckpointError(
-                f"{self.path} asks for code of its own to be run", found="auto_map in config.json",
-                expected="a model of a known family", fix="Such code is never run; use module = 'file:factory' with code that you have read",
-            )  # fmt: skip
+                f"{self.path} asks for code of its own to be run",
+                found="auto_map in config.json",
+                expected="a model of a known family",
+                fix="Such code is never run; use module = 'file:factory' with code that you have read",
+            )
 
     @property
     def model_type(self) -> str:

@@ -68,8 +68,8 @@ def _transposed(node: Any) -> bool:
 def per_channel(weight: Array, axis: int, least: float | Array = 0.0) -> tuple[Array, Array]:
     """Symmetric int8 weight (−127 … 127) and one float32 scale, at least `least`, for each index of `axis`.
 
-    No two weights of one sign sum to more than 128: times 255, the largest activation, that is 32640, which 16 bits hold
-    in whatever order the products are paired. Seven bits would do it too; this costs a channel only what it must.
+    No two weights of one sign sum to more than 128: times 255, the largest activation, that is 32640, which 16 bits
+    hold in whatever order the products are paired. Seven bits would do it too; this costs a channel only what it must.
     """
     rows = np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1)
     pairs = np.maximum(_largest_two(rows), _largest_two(-rows))
@@ -83,7 +83,8 @@ def _largest_two(rows: Array) -> Array:
     """The sum of the two largest values above zero of each row."""
     count = rows.shape[1]
     top = np.partition(rows, max(0, count - 2), axis=1)[:, max(0, count - 2) :]
-    return np.maximum(top, 0.0).sum(axis=1)
+    sums: Array = np.maximum(top, 0.0).sum(axis=1)
+    return sums
 
 
 # dynamic

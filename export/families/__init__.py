@@ -1,7 +1,7 @@
 """Families of public models, found by listing this folder: one short file each.
 
-A family says which checkpoints it reads and turns one into a `Tower`, an encoder ready to be traced. The model's code is
-that of transformers; a family adds what an edge graph needs: static shapes, no control flow, one forward from a
+A family says which checkpoints it reads and turns one into a `Tower`, an encoder ready to be traced. The model's code
+is that of transformers; a family adds what an edge graph needs: static shapes, no control flow, one forward from a
 modality's tensors to tokens and embedding. A family's file has
 
     MODEL_TYPES   the `model_type`s of config.json that it reads
@@ -54,7 +54,9 @@ class Ask:
         output = self.output or outputs[0]
         if output not in outputs:
             raise ExportError(
-                f"The encoder of {self.name!r} has no such output", found=output, expected=f"one of {', '.join(outputs)}"
+                f"The encoder of {self.name!r} has no such output",
+                found=output,
+                expected=f"one of {', '.join(outputs)}",
             )
         return output
 

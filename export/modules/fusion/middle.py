@@ -14,7 +14,7 @@ __all__ = ["MiddleFusion"]
 
 
 class MiddleFusion(FusionHead):
-    """A vector of each modality reads the other senses; ``weights`` are the softmax weights with which they are summed."""
+    """A vector of each modality reads the other senses; they are summed with the softmax weights ``weights``."""
 
     def __init__(self, width: int = 96, heads: int = 4, hidden: int = 192, **senses: Any) -> None:
         super().__init__(**senses)
