@@ -89,7 +89,7 @@ def _must_be_png(out: Path) -> None:
 
 def _together(packet: Packet) -> Packet:
     """Captured now, like all the others: a picture of the morning may be joined with words of the evening."""
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     return replace(packet, time_s=0.0)
 

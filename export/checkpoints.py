@@ -27,7 +27,10 @@ from .assembly import Assembly, PartSource
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["FORMAT", "VERSION", "Checkpoint", "Config", "assemble_checkpoint", "load_checkpoint", "read_config"]
+__all__ = [
+    "FORMAT", "VERSION", "Checkpoint", "Config", "assemble_checkpoint", "build_module", "is_own_format",
+    "load_checkpoint", "load_weights", "read_config", "read_tensors",
+]  # fmt: skip
 
 FORMAT = "chiasm-checkpoint"
 VERSION = 1
@@ -111,6 +114,14 @@ class Checkpoint:
     config: Config
     modules: Mapping[str, torch.nn.Module]
     files: Mapping[str, bytes]
+
+
+def is_own_format(folder: Path) -> bool:
+    """Whether a folder's config.json names this format; what is wrong with it is for `read_config` to say."""
+    try:
+        return f'"{FORMAT}"' in (folder / "config.json").read_text(encoding="utf-8")[:_LIMIT]
+    except (OSError, UnicodeDecodeError):
+        return False
 
 
 def read_config(folder: Path) -> Config:
@@ -228,7 +239,6 @@ def assemble_checkpoint(checkpoint: Checkpoint) -> Assembly:
     if config.decoder is not None:
         known[config.decoder.denoiser] = interfaces.denoiser(config.decoder, config.state)
         known |= dict.fromkeys(config.decoder.pictures.values(), interfaces.picture(config.decoder))
-    modules = checkpoint.modules
     return Assembly(
         model=config.model,
         modalities=config.modalities,
@@ -237,10 +247,19 @@ def assemble_checkpoint(checkpoint: Checkpoint) -> Assembly:
             name: Head(part="heads", output=name, kind=each.kind, labels=each.labels)
             for name, each in config.heads.items()
         },
-        parts={part: PartSource(known[part], partial(modules.__getitem__, part)) for part in config.parts()},
+        parts={part: PartSource(known[part], partial(_loaded, checkpoint, part)) for part in config.parts()},
         decoder=config.decoder,
         files=checkpoint.files,
     )
+
+
+def _loaded(checkpoint: Checkpoint, part: str) -> torch.nn.Module:
+    module = checkpoint.modules[part]
+    if part != "heads":
+        return module
+    from .modules.heads import Answers
+
+    return Answers(module, [head.kind for head in checkpoint.config.heads.values()]).eval()
 
 
 def _read_files(folder: Path, config: Config) -> dict[str, bytes]:
@@ -259,12 +278,17 @@ def _read_files(folder: Path, config: Config) -> dict[str, bytes]:
 
 def _load_module(folder: Path, part: str, entry: Mapping[str, Any]) -> torch.nn.Module:
     module = build_module(part, entry)
-    tensors = _read_tensors(folder / f"{part}.safetensors", part)
+    load_weights(module, folder / f"{part}.safetensors", part)
+    return module.float().eval()
+
+
+def load_weights(module: torch.nn.Module, path: Path, part: str) -> None:
+    """Put the tensors of a safetensors file into a module: all of them, and nothing else. Raises `CheckpointError`."""
+    tensors = read_tensors(path, part)
     _check_tensors(part, module.state_dict(), tensors)
     module.load_state_dict(
         {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
     )
-    return module.float().eval()
 
 
 def build_module(part: str, entry: Mapping[str, Any]) -> torch.nn.Module:
@@ -285,7 +309,8 @@ def build_module(part: str, entry: Mapping[str, Any]) -> torch.nn.Module:
     return module
 
 
-def _read_tensors(path: Path, part: str) -> dict[str, torch.Tensor]:
+def read_tensors(path: Path, part: str) -> dict[str, torch.Tensor]:
+    """Every tensor of a safetensors file, by name. Raises `CheckpointError`; `part` is for the message."""
     try:
         from safetensors import SafetensorError
         from safetensors.torch import load_file

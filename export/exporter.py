@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from ..runtime.errors import ExportError
 from ..runtime.manifest import Precision, Variant
 from ..targets.machine import machine, packages
+from .assemble import open_assembly
+from .assembly import Assembly
 from .calibrate import Calibration
-from .checkpoints import assemble_checkpoint, load_checkpoint
 from .graphs import specs
 from .measure import interleaved
 from .mend import verify_fused
@@ -23,24 +25,29 @@ __all__ = ["export"]
 
 
 def export(
-    checkpoint: Path,
-    out: Path,
+    source: str | Path | Assembly,
+    out: str | Path,
     *,
     calibration: Calibration,
     settings: Settings | None = None,
+    modules: Collection[str] = (),
     progress: Progress = lambda words, fraction: None,
 ) -> Path:
-    """Export a checkpoint folder into the bundle `out` (replaced as a whole if it is there). Returns `out`.
+    """Export a recipe, or a checkpoint folder, into the bundle `out` (replaced as a whole if it is there).
+
+    `source`: a recipe's TOML file, a folder as a model hub serves it, a checkpoint of chiasm's own format, or what
+    `open_assembly` made of one. `modules`: code of your own ("file.py:factory") that the recipe may run. Returns `out`.
 
     Raises `CheckpointError`, `ExportError`, `ToleranceError` (FP32 is not torch's equal), `InputError` (an unusable
     calibration capture) and `MissingExtraError`; then `out` is as it was.
     """
-    checkpoint, out = Path(checkpoint), Path(out)
+    out = Path(out)
     if not calibration.sets:
         raise ExportError("An export needs calibration captures", fix="Give some for every modality.")
     check_target(out)
     progress("reading the checkpoint", 0.0)
-    work = Workshop(assemble_checkpoint(load_checkpoint(checkpoint)), calibration, settings or Settings(), progress)
+    assembly = source if isinstance(source, Assembly) else open_assembly(Path(source), modules)[0]
+    work = Workshop(assembly, calibration, settings or Settings(), progress)
     work.make()
     fused = verify_fused(work)
     _time(work)

@@ -86,8 +86,8 @@ class _Decider:
             state = {"state": self.fusion(fuse_feeds(self.manifest, sample, present, {}))["state"]}
             answers = {part: runner(state) for part, runner in self.runners.items()}
             for name, head in self.heads.items():
-                logits = answers[head.part][head.output][0]
-                right[name] += int(np.isfinite(logits).all() and head.labels[int(logits.argmax())] == truth[name])
+                shares = answers[head.part][head.output][0]
+                right[name] += int(np.isfinite(shares).all() and head.labels[int(shares.argmax())] == truth[name])
         return right
 
 

@@ -68,7 +68,9 @@ class HubFolder:
                 raise CheckpointError(f"{path} is too large", expected=f"at most {_LIMIT} bytes")
             return path.read_bytes()
         except OSError as error:
-            raise CheckpointError(f"{self.path} lacks {name}", found=error.strerror or str(error)) from error
+            raise CheckpointError(
+                f"{self.path} is not a checkpoint, or not all of it", found=f"no {name} ({error.strerror or error})"
+            ) from error
 
     def json(self, name: str) -> dict[str, Any]:
         """A JSON object of the folder."""

@@ -5,10 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from time import perf_counter
 
-import numpy as np
-
 from .backends import Session
-from .errors import BackendError
 from .values import Array, Packet
 
 __all__ = ["Encoder"]
@@ -17,21 +14,21 @@ __all__ = ["Encoder"]
 class Encoder:
     """Prepares and encodes packets of one modality; `runs` counts how often the encoder ran.
 
-    `tokens` (1, N, D) is one buffer for good, so that fusion can be fed with it once and for all; zeros when cleared.
+    `tokens` (1, N, D) and `embedding` (D,) are the session's own buffers: fusion reads the tokens where they lie. Zeros
+    stand in the tokens while the modality is absent.
     """
 
-    def __init__(
-        self, modality: str, session: Session, prepare: Callable[[Packet], dict[str, Array]], shape: tuple[int, ...]
-    ) -> None:
+    def __init__(self, modality: str, session: Session, prepare: Callable[[Packet], dict[str, Array]]) -> None:
         self.modality = modality
-        self.tokens = np.zeros(shape, np.float32)
+        self.stages = ("preprocess." + modality, "encode." + modality)
+        self.tokens = session.results["tokens"]
         self.runs = 0
         self.prepare_s = 0.0
         self.run_s = 0.0
-        self._session = session
+        self._run = session.run
+        self.embedding = session.results["embedding"].reshape(-1)
         self._prepare = prepare
         self._packet: Packet | None = None
-        self._embedding: Array | None = None
         self._silent = True
 
     def holds(self, packet: Packet) -> bool:
@@ -48,14 +45,11 @@ class Encoder:
         start = perf_counter()
         feeds = self._prepare(packet)
         ready = perf_counter()
-        answer = self._session.run(feeds)
+        self._run(feeds)
         self.run_s = perf_counter() - ready
         self.prepare_s = ready - start
         self.runs += 1
-        self.tokens[...] = answer["tokens"]
-        embedding = answer["embedding"][0].copy()
-        embedding.flags.writeable = False
-        self._packet, self._embedding, self._silent = packet, embedding, False
+        self._packet, self._silent = packet, False
         return True
 
     def silence(self) -> None:
@@ -63,10 +57,3 @@ class Encoder:
         if not self._silent:
             self.tokens.fill(0.0)
             self._silent = True
-
-    @property
-    def embedding(self) -> Array:
-        """(D,) float32 of unit norm, read-only; of the packet that was encoded last."""
-        if self._embedding is None:
-            raise BackendError(f"The encoder of {self.modality} has not run yet")
-        return self._embedding

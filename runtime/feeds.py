@@ -9,8 +9,9 @@ import math
 import threading
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import replace
 from typing import Any, Protocol
+
+from msgspec.structs import replace
 
 from .errors import ChiasmError
 from .values import Packet

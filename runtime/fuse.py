@@ -19,7 +19,9 @@ class Fuser:
         self.runs = 0
         self.presence = np.zeros((1, len(order)), np.float32)
         self.age = np.zeros((1, len(order)), np.float32)
-        self._session = session
+        self._run = session.run
+        self._weights = session.results["weights"]
+        self._state = session.results["state"]
         self._feeds: dict[str, Array] = {name: tokens[name] for name in order}
         self._feeds |= {"presence": self.presence, "age": self.age}
 
@@ -30,7 +32,7 @@ class Fuser:
         """
         self.presence[0] = present
         self.age[0] = ages
-        answer = self._session.run(self._feeds)
+        self._run(self._feeds)
         self.runs += 1
-        weights: list[float] = answer["weights"][0].tolist()
-        return answer["state"], weights
+        weights: list[float] = self._weights.tolist()[0]
+        return self._state, weights

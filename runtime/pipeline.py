@@ -88,6 +88,9 @@ class Pipeline:
         self._max_age = {m.name: math.inf if m.max_age_s is None else m.max_age_s for m in manifest.modalities}
         self._preparer = Preparer(manifest, bundle.read)
         self._encoders = self._open_encoders()
+        self._answers = [encoder.embedding for encoder in self._encoders.values()]
+        ends = np.cumsum([len(answer) for answer in self._answers]).tolist()
+        self._places = {name: slice(a, b) for name, a, b in zip(self._encoders, [0, *ends], ends, strict=False)}
         tokens = {name: encoder.tokens for name, encoder in self._encoders.items()}
         self._fuser = Fuser(sessions.get(manifest.fusion.kinds[self.fusion]), self.modalities, tokens)
         self._heads = Heads(manifest.heads, sessions.get)
@@ -99,7 +102,7 @@ class Pipeline:
         for name in self.modalities:
             modality = self.bundle.modality(name)
             session = self._sessions.get(modality.part)
-            encoders[name] = Encoder(name, session, self._preparer, (1, *modality.tokens))
+            encoders[name] = Encoder(name, session, self._preparer)
         return encoders
 
     @property
@@ -148,7 +151,7 @@ class Pipeline:
             answering = perf_counter()
             embedding, scores, labels = self._heads.run(state)
             done = perf_counter()
-            embeddings = {name: self._encoders[name].embedding for name in ages}
+            embeddings = self._embeddings(ages)
         timings["fuse"] = answering - fusing
         timings["heads"] = done - answering
         shares = {name: weight for name, weight in zip(self.modalities, weights, strict=True) if name in ages}
@@ -161,8 +164,7 @@ class Pipeline:
         """modality → embedding (D,) of unit norm, by its encoder alone; for retrieval. Takes what a call takes."""
         snapshot = take_in(packets, time_s, self.modalities)
         with self._lock:
-            ages, _ = self._encode(snapshot, {})
-            return {name: self._encoders[name].embedding.copy() for name in ages}
+            return self._embeddings(self._encode(snapshot, {})[0])
 
     def stream(
         self,
@@ -237,20 +239,26 @@ class Pipeline:
     def _encode(self, snapshot: Snapshot, timings: dict[str, float]) -> tuple[dict[str, float], list[str]]:
         """(ages of the present modalities in order, modalities whose encoder ran)."""
         self._must_be_open()
-        packets, ages, ran = snapshot.packets, {}, []
+        packets, known, keep, ages, ran = snapshot.packets, snapshot.ages, self.cache, {}, []
         for name, encoder in self._encoders.items():
             packet = packets.get(name)
-            if packet is None or (age := snapshot.ages[name]) > self._max_age[name]:
+            if packet is None or (age := known[name]) > self._max_age[name]:
                 encoder.silence()
                 continue
             ages[name] = age
-            if encoder.encode(packet, keep=self.cache):
+            if encoder.encode(packet, keep=keep):
                 ran.append(name)
-                timings["preprocess." + name] = encoder.prepare_s
-                timings["encode." + name] = encoder.run_s
+                prepared, encoded = encoder.stages
+                timings[prepared], timings[encoded] = encoder.prepare_s, encoder.run_s
         if not ages or len(packets) > len(ages):
             self._explain(snapshot, ages)
         return ages, ran
+
+    def _embeddings(self, names: Iterable[str]) -> dict[str, NDArray[np.float32]]:
+        """modality → embedding (D,) of the last packet, read-only: slices of one copy of all of them."""
+        block = np.concatenate(self._answers)
+        block.setflags(write=False)
+        return {name: block[self._places[name]] for name in names}
 
     def _fuse(self, ages: Mapping[str, float]) -> tuple[NDArray[np.float32], list[float]]:
         present = [1.0 if name in ages else 0.0 for name in self.modalities]

@@ -144,7 +144,10 @@ class Fusion(_Struct, frozen=True, kw_only=True):
 
 
 class Head(_Struct, frozen=True, kw_only=True):
-    """One answer read from an output of a part fed with the state. `labels` is empty for an embedding."""
+    """One answer read from an output of a part fed with the state.
+
+    `classes`: probabilities (1, labels) that sum to 1; `embedding`: (1, D) of unit norm, without labels.
+    """
 
     part: str
     output: str

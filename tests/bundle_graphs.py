@@ -148,7 +148,7 @@ def _heads(precision: str) -> tuple[_SPEC, bytes]:
     g = _Graph("heads", inputs, outputs, precision)
     g.unit(g.op("MatMul", "state", g.weight(STATE, WIDTH)), out="embedding")
     for name, size in sizes.items():
-        g.op("MatMul", "state", g.weight(STATE, size, gain=4), out=name)
+        g.op("Softmax", g.op("MatMul", "state", g.weight(STATE, size, gain=4)), out=name, axis=-1)
     return {"inputs": inputs, "outputs": outputs}, g.build()
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor, nn
 
 from .layers import FeedForward, unit
 
-__all__ = ["Heads"]
+__all__ = ["Answers", "Heads"]
 
 
 class Heads(nn.Module):
@@ -29,3 +32,19 @@ class Heads(nn.Module):
 
     def forward(self, state: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         return unit(self.embed(state)), self.hazard(state), self.weather(state), self.object(state)
+
+
+class Answers(nn.Module):
+    """Heads as they go into a bundle: what `heads` gives, with the logits of a `classes` head made probabilities."""
+
+    def __init__(self, heads: nn.Module, kinds: Sequence[str]) -> None:
+        super().__init__()
+        self.heads = heads
+        self.kinds = tuple(kinds)
+
+    def forward(self, state: Tensor) -> tuple[Tensor, ...]:
+        given = self.heads(state)
+        return tuple(
+            torch.softmax(each, dim=-1) if kind == "classes" else each
+            for kind, each in zip(self.kinds, given, strict=True)
+        )

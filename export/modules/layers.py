@@ -44,9 +44,7 @@ def masked_softmax(scores: Tensor, mask: Tensor) -> Tensor:
 
     Where the whole mask is 0 the result is all 0, never NaN.
     """
-    biased = scores + closed(mask)
-    odds = torch.exp(biased - biased.amax(dim=-1, keepdim=True)) * mask
-    return odds / (odds.sum(dim=-1, keepdim=True) + 1.0e-6)
+    return torch.softmax(scores + closed(mask), dim=-1) * mask
 
 
 class ConvUnit(nn.Module):

@@ -20,7 +20,9 @@ class SessionOptions:
 
 
 class Session(Protocol):
-    """One opened graph. Outputs may be views of buffers that the next `run` overwrites; copy what must last."""
+    """One opened graph. `results` are its outputs: buffers that every `run` fills again, so copy what must last."""
+
+    results: dict[str, Array]
 
     @property
     def inputs(self) -> Sequence[TensorSpec]: ...
@@ -29,7 +31,7 @@ class Session(Protocol):
     def outputs(self) -> Sequence[TensorSpec]: ...
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """Run once. Every input must be fed with its exact dtype and shape."""
+        """Run once and give `results`. Every input must be fed with its exact dtype and shape."""
         ...
 
     def close(self) -> None:

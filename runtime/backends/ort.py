@@ -12,6 +12,7 @@ import importlib.util
 import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -76,15 +77,15 @@ class OrtSession:
         self._ort = ort
         self._session = session
         self._binding = session.io_binding()
-        self._results = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in outputs}
+        self.results: dict[str, Array] = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in outputs}
         self._values = {
             name: self._bind(self._binding.bind_ortvalue_output, name, buffer)
-            for name, buffer in self._results.items()
+            for name, buffer in self.results.items()
         }
         self._slots = tuple(_Slot(spec) for spec in inputs)
         for slot in self._slots:
             self._read_from(slot, slot.own)
-        self._run = session.run_with_iobinding
+        self._run = _runner(session, self._binding)
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
         """Run on the feeds and give the bound outputs.
@@ -99,10 +100,10 @@ class OrtSession:
             if value is not slot.bound:
                 self._take(slot, value)
         try:
-            self._run(self._binding)
+            self._run()
         except Exception as error:
             raise BackendError("ONNX Runtime failed", found=_reason(error)) from error
-        return self._results
+        return self.results
 
     def _take(self, slot: _Slot, value: Array | None) -> None:
         """A feed that is not the array bound now: bind it when it comes again, else copy it."""
@@ -131,7 +132,7 @@ class OrtSession:
 
     def close(self) -> None:
         """Free the session; a second call does nothing."""
-        self._run = _closed
+        self._run = partial(_closed, None)
         self._binding = self._session = None
         self._values.clear()
 
@@ -181,6 +182,14 @@ def threads_for(graph: bytes, asked: int | None) -> int:
     Small graphs were measured no faster with two threads than with one, and slower when the CPU had other work.
     """
     return asked or (1 if len(graph) < SMALL_GRAPH else _usable_threads())
+
+
+def _runner(session: Any, binding: Any) -> Callable[[], None]:
+    """The run of bound buffers, past the checks for graph capture on WebGPU that the Python class makes each time."""
+    inside, bound = getattr(session, "_sess", None), getattr(binding, "_iobinding", None)
+    if inside is None or bound is None:
+        return partial(session.run_with_iobinding, binding)
+    return partial(inside.run_with_iobinding, bound, None)
 
 
 def _compare(side: str, found: Sequence[Any], promised: Sequence[TensorSpec]) -> None:

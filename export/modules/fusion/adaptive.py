@@ -8,7 +8,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor, nn
 
-from ..layers import CrossBlock, FeedForward, closed, masked_softmax
+from ..layers import CrossBlock, FeedForward, closed
 from .common import AGE_SCALES, FusionHead, Intake
 
 __all__ = ["AdaptiveFusion"]
@@ -58,8 +58,8 @@ class AdaptiveFusion(FusionHead):
         means = self.senses.means(taken)
         rate = torch.minimum(nn.functional.softplus(self.rate), cast(Tensor, self.fastest))
         staleness = torch.clamp(rate * age, max=_OLDEST)
-        weights = masked_softmax(self.score(self.score_norm(means))[..., 0] - staleness, presence)
+        bias = closed(presence) - staleness
+        weights = torch.softmax(self.score(self.score_norm(means))[..., 0] + bias, dim=-1) * presence
         passed = (1.0 - torch.exp(-age[:, :, None, None] * cast(Tensor, self.scales))) * presence[:, :, None, None]
-        bias = self.senses.spread(closed(presence) - staleness)
-        x = self.last(self.cross(means + (passed @ self.aged)[:, :, 0], taken, bias))
+        x = self.last(self.cross(means + (passed @ self.aged)[:, :, 0], taken, self.senses.spread(bias)))
         return (weights[:, :, None] * torch.relu(self.value(x))).sum(dim=1), weights

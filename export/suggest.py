@@ -1,0 +1,49 @@
+"""The first recipe for some folders, by looking at them: `chiasm recipe init`, and `chiasm export FOLDER`."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..runtime.errors import ExportError
+from .families import Kind, family_of
+from .hub import HubFolder
+from .recipe import FusionRecipe, ModalityRecipe, ModelRecipe, Recipe
+
+__all__ = ["suggest"]
+
+
+def suggest(folders: Sequence[Path], root: Path) -> Recipe:
+    """A recipe over checkpoint folders, with paths relative to `root`.
+
+    One modality for each tower, named after its kind. Encoders that do not share a space get a gated fusion whose
+    weights are still to be trained.
+    """
+    if not folders:
+        raise ExportError("No folder to look at", expected="one checkpoint folder or more")
+    modalities: dict[str, ModalityRecipe] = {}
+    for path in folders:
+        folder = HubFolder(path)
+        kinds = family_of(folder)[1].KINDS
+        place = os.path.relpath(path.absolute(), root.absolute())
+        for kind in kinds:
+            table = ModalityRecipe(checkpoint=place, kind=kind if len(kinds) > 1 else None)
+            modalities[_free(kind, path, modalities)] = table
+    alone = len(folders) == 1
+    fusion = None if alone else FusionRecipe(kind="gated", weights="fusion.safetensors")
+    model = ModelRecipe(name=folders[0].resolve().name) if alone else ModelRecipe()
+    return Recipe(model=model, modalities=modalities, fusion=fusion)
+
+
+def _free(kind: Kind, path: Path, taken: dict[str, ModalityRecipe]) -> str:
+    """The kind; when it is taken, the kind and the folder's name."""
+    if kind not in taken:
+        return kind
+    stem = re.sub(r"[^a-z0-9]+", "_", path.resolve().name.lower()).strip("_")
+    name, count = f"{kind}_{stem}", 1
+    while name in taken:
+        count += 1
+        name = f"{kind}_{stem}_{count}"
+    return name
