@@ -30,7 +30,8 @@ def print_kernel_table(report: Mapping[str, Any], console: Console) -> None:
     where, kernels = report["machine"], report["kernels"]
     in_use = kernels["why_not"] or f"{kernels['backend']} ({kernels['instructions']})"
     console.print(f"{where['cpu']}, {where['cores']} cores, {where['os']}; kernels: {in_use}", soft_wrap=True)
-    console.print(f"[dim]bound: the bytes of a case at {report['copy_bandwidth_gb_s']:.1f} GB/s, copied by one thread[/]\n")
+    bandwidth = report["copy_bandwidth_gb_s"]
+    console.print(f"[dim]bound: the bytes of a case at {bandwidth:.1f} GB/s, copied by one thread[/]\n")
     table = Table(box=None, padding=(0, 2, 0, 0))
     for name in ("case, and its peers", "ms", "bound", "times as fast", "wanted", ""):
         table.add_column(name, justify="left" if name.startswith("case") else "right", overflow="fold")

@@ -7,9 +7,10 @@ from typing import Annotated
 
 import typer
 
+from ..runtime.errors import InputError
+from .bench_kernels import bench_kernels
 from .common import (
     BackendOption,
-    BundleArgument,
     FusionOption,
     JsonOption,
     PrecisionOption,
@@ -23,7 +24,13 @@ from .common import (
 
 
 def command(
-    bundle: BundleArgument,
+    bundle: Annotated[
+        str,
+        typer.Argument(
+            help="A bundle's folder, the word 'reference', or the word 'kernels': every kernel beside its peers.",
+            metavar="BUNDLE",
+        ),
+    ],
     scenario: Annotated[
         list[str] | None,
         typer.Option(
@@ -39,6 +46,10 @@ def command(
     ] = None,
     repeats: Annotated[int, typer.Option(metavar="COUNT", help="Fresh processes of the startup scenario.", min=1)] = 5,
     seed: Annotated[int, typer.Option(metavar="NUMBER", help="Seed of the synthetic captures.", min=0)] = 0,
+    only: Annotated[
+        list[str] | None,
+        typer.Option(metavar="SUBJECT", help="Of kernels, only these subjects, such as image. Repeatable."),
+    ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the whole report to this JSON file.")] = None,
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw the report into this PNG, SVG or PDF.")
@@ -56,11 +67,19 @@ def command(
     The names and meanings are MLPerf's where MLPerf has one; these are quick runs and not MLPerf compliant. Exit code 1
     when a measured criterion is not met.
 
+    `chiasm bench kernels` measures the kernels instead, for about S seconds each: interleaved with the peers that are
+    installed, beside the copy bandwidth of the same run.
+
     Example: chiasm bench reference --scenario all --seconds 30 --out bench.json --plot bench.png
     """
     from ..bench import Settings, print_tables, run_bench, unmet, write_json
     from ..bench import plot as draw
 
+    if bundle == "kernels":
+        bench_kernels(only or (), seconds, out, as_json)
+        return
+    if only:
+        raise InputError("--only chooses among the kernels", found=bundle, expected="chiasm bench kernels")
     settings = Settings(bundle_path(bundle), backend, precision, threads, fusion, seconds, rate, seed, repeats=repeats)
     _can_write(out, plot)
     with progress("bench") as advance:
