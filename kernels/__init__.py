@@ -9,13 +9,16 @@ from __future__ import annotations
 from ._select import BACKEND, why_not
 from .diffusion import denoise_step, latent_to_image, normal_noise
 from .errors import KernelError
-from .image import image_to_tensor
+from .image import image_to_tensor, image_to_tensors
+from .spec import ImageSpec
 
 __all__ = [
     "BACKEND",
+    "ImageSpec",
     "KernelError",
     "denoise_step",
     "image_to_tensor",
+    "image_to_tensors",
     "latent_to_image",
     "normal_noise",
     "why_not",

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .errors import KernelError
 
-__all__ = ["described", "float_array", "output"]
+__all__ = ["described", "float_array", "output", "thread_count"]
 
 
 def described(value: Any) -> str:
@@ -30,7 +30,7 @@ def float_array(name: str, value: Any, shape: tuple[int, ...] | None) -> None:
         raise KernelError(name, found=described(value) + layout, expected=wanted)
 
 
-def output(out: Any, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray[Any]:
+def output(out: Any, shape: tuple[int, ...], dtype: type[np.generic] | str, name: str = "out") -> NDArray[Any]:
     if out is None:
         return np.empty(shape, dtype)
     if (
@@ -41,6 +41,12 @@ def output(out: Any, shape: tuple[int, ...], dtype: type[np.generic]) -> NDArray
         or not out.flags.writeable
     ):
         raise KernelError(
-            "out", found=described(out), expected=f"writeable, C-contiguous {np.dtype(dtype)} of shape {shape}"
+            name, found=described(out), expected=f"writeable, C-contiguous {np.dtype(dtype)} of shape {shape}"
         )
     return out
+
+
+def thread_count(threads: Any) -> int:
+    if not isinstance(threads, (int, np.integer)) or isinstance(threads, bool) or not 1 <= threads <= 1024:
+        raise KernelError("threads", found=repr(threads), expected="a whole number from 1 to 1024")
+    return int(threads)

@@ -1,58 +1,120 @@
-"""Pictures: one pass from a camera's bytes to the tensor of an encoder."""
+"""Pictures: one pass from a camera's bytes to the tensors of encoders."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ._checks import described, output
+from ._checks import output, thread_count
 from ._select import kernels
 from .errors import KernelError
-from .plan import normalisation_table, plan_resize
+from .frames import Frame, frame_of
+from .geometry import plan_image
+from .spec import ImageSpec
 
-__all__ = ["image_to_tensor"]
+__all__ = ["image_to_tensor", "image_to_tensors"]
 
-Floats = NDArray[np.float32]
+Tensor = NDArray[Any]
 
 
 def image_to_tensor(
-    image: NDArray[np.uint8],
-    height: int,
-    width: int,
+    image: Any,
+    height: int | None = None,
+    width: int | None = None,
     *,
-    filter: str = "bilinear",
-    resize: str = "shortest-edge",
-    crop: str = "centre",
-    edge: int | None = None,
-    scale: float = 1.0 / 255.0,
-    mean: Sequence[float] = (0.0, 0.0, 0.0),
-    std: Sequence[float] = (1.0, 1.0, 1.0),
-    out: Floats | None = None,
-) -> Floats:
-    """uint8 RGB (H, W, 3), any strides → resize → centre crop → (x·scale − mean) / std → float32 (3, height, width).
+    spec: ImageSpec | None = None,
+    format: str = "rgb",
+    matrix: str = "bt601",
+    full_range: bool = False,
+    out: Tensor | None = None,
+    threads: int = 1,
+    **settings: Any,
+) -> Tensor:
+    """A frame as a camera gives it → crop, resize, margin, normalise, cast: the tensor that an encoder wants, in one pass.
 
-    `filter`: area, bilinear, bicubic or lanczos, antialiased: Pillow's box, bilinear, bicubic and lanczos bit for bit,
-    across each row first, rounded to bytes, then down the columns. (That was Pillow's only order for years; its newest
-    versions swap it where the height shrinks much more than the width.) Only source pixels that matter are read.
-    `resize`: "exact" scales to (height, width); "shortest-edge" keeps the proportions and scales to cover (height,
-    width), or until the shorter edge is `edge`. The longer edge and the crop's corner round down.
-    `out`: where to write, C-contiguous.
+    What is wanted is `spec`, or `height`, `width` and any fields of an `ImageSpec` as keywords; its docstring says what
+    they mean. Only the source pixels that matter are read, where they lie: strides may be any (a mirrored or cropped view
+    is not copied).
+
+    Args:
+        image: uint8, in one of these formats:
+            "rgb", "bgr" (H, W, 3); "rgba", "bgra" (H, W, 4), of which alpha is ignored; "gray" (H, W) or (H, W, 1), which
+            gives three equal channels; "yuyv" (H, W, 2), W even; "nv12" (3·H/2, W), or a tuple of luma (H, W) and
+            differences (H/2, W/2, 2); "i420" (3·H/2, W), C-contiguous, or a tuple of (H, W), (H/2, W/2), (H/2, W/2).
+            A colour difference counts for all the pixels that it lies on.
+        matrix, full_range: of the formats in luma and colour difference: "bt601" or "bt709"; limited or full range.
+            `frames.yuv_matrix` has the formula.
+        out: where to write, C-contiguous, of the spec's shape and dtype.
+        threads: how many work on it; the answer is the same for every number.
 
     Raises:
-        KernelError: wrong dtype or shape, an unknown word, a scaled picture that the crop does not fit in.
+        KernelError: an argument that cannot be used: which one, what was found, what was expected.
     """
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
-        raise KernelError("image", found=described(image), expected="uint8 RGB of shape (H, W, 3)")
-    if image.size == 0:
-        raise KernelError("image", found=described(image), expected="at least one pixel")
-    source = (image.shape[0], image.shape[1])
-    plan = plan_resize(source, (int(height), int(width)), filter, resize, crop, edge)
-    table = normalisation_table(float(scale), tuple(map(float, mean)), tuple(map(float, std)))
-    out = output(out, (3, int(height), int(width)), np.float32)
-    rows, columns = plan.rows, plan.columns
-    kernels.resample(
-        image, rows.start, rows.count, rows.weight, columns.start, columns.count, columns.weight, table, out
-    )
-    return out
+    if spec is None:
+        if height is None or width is None:
+            raise KernelError("height, width", found=f"{height} and {width}", expected="both, or spec")
+        spec = ImageSpec.of(height, width, settings)
+    elif settings or height is not None or width is not None:
+        raise KernelError("spec", found="a spec and its fields as well", expected="one of the two")
+    frame = frame_of(image, format, matrix, full_range)
+    return _convert(frame, [spec], [out], ["out"], thread_count(threads))[0]
+
+
+def image_to_tensors(
+    image: Any,
+    specs: Sequence[ImageSpec],
+    *,
+    format: str = "rgb",
+    matrix: str = "bt601",
+    full_range: bool = False,
+    outs: Sequence[Tensor | None] | None = None,
+    threads: int = 1,
+) -> tuple[Tensor, ...]:
+    """One frame → a tensor for each of several encoders, bit for bit as `image_to_tensor` gives them one by one.
+
+    The frame goes through the cache once: its colours are converted and its rows are laid out once for all of the outputs
+    that read them. That holds for the antialiased filters; nearest and opencv-linear read little, each for itself.
+
+    Raises:
+        KernelError: as `image_to_tensor`; "outs[1]" is the second output.
+    """
+    for index, spec in enumerate(specs):
+        if not isinstance(spec, ImageSpec):
+            raise KernelError(f"specs[{index}]", found=type(spec).__name__, expected="an ImageSpec")
+    places: Sequence[Tensor | None] = [None] * len(specs) if outs is None else outs
+    if len(places) != len(specs):
+        raise KernelError("outs", found=f"{len(places)} arrays", expected=f"{len(specs)}, one for each spec")
+    frame = frame_of(image, format, matrix, full_range)
+    names = [f"outs[{index}]" for index in range(len(specs))]
+    return tuple(_convert(frame, specs, places, names, thread_count(threads)))
+
+
+def _convert(
+    frame: Frame, specs: Sequence[ImageSpec], places: Sequence[Tensor | None], names: Sequence[str], threads: int
+) -> list[Tensor]:
+    plans = [_prepared(spec, frame.size) for spec in specs]
+    outs = [output(out, spec.shape, spec.dtype, name) for out, spec, name in zip(places, specs, names, strict=True)]
+    taken = [("image", plane) for plane in frame.planes]
+    for place, out, name in zip(places, outs, names, strict=True):
+        if place is not None:
+            _check_memory(name, out, taken)
+            taken.append((name, out))
+    kernels.image_to_tensors(frame.planes, frame.matrix, plans, outs, threads)
+    return outs
+
+
+def _check_memory(name: str, out: Tensor, taken: Sequence[tuple[str, Tensor]]) -> None:
+    """What is written lies apart from what is read, and from what else is written."""
+    for other, array in taken:
+        if np.may_share_memory(out, array):
+            raise KernelError(name, found=f"memory that it shares with {other}", expected="memory of its own")
+
+
+@lru_cache(maxsize=64)
+def _prepared(spec: ImageSpec, source: tuple[int, int]) -> Any:
+    """The plan in the form of the kernels in use."""
+    return kernels.ImagePlan(*plan_image(spec, source).arguments())

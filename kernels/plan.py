@@ -1,28 +1,29 @@
 """Which source pixels make which target pixel, and with what weight: the part of a resize that depends on sizes alone.
 
-The weights are Pillow's (`Image.resize`, antialiased): a filter stretched by the reduction factor, sampled at pixel
-centres, normalised to sum 1 and rounded to fixed point with `PRECISION` fractional bits. With integers on both sides
-the NumPy reference and the compiled kernel give the same picture bit for bit, and the same one as Pillow.
+Two kinds. Weighed axes are Pillow's (`Image.resize`, antialiased): a filter stretched by the reduction factor, sampled at
+pixel centres, normalised to sum 1 and rounded to fixed point with `PRECISION` fractional bits. Sampled axes take one or two
+neighbours, not antialiased: Pillow's nearest, and OpenCV's bilinear. With integers on both sides the NumPy reference and
+the compiled kernels give the same picture bit for bit, and the same one as Pillow or OpenCV.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .errors import KernelError
-
-__all__ = ["FILTERS", "PRECISION", "Axis", "Plan", "normalisation_table", "plan_axis", "plan_resize"]
+__all__ = ["FILTERS", "LERP_BITS", "PRECISION", "SAMPLED", "Axis", "Samples", "plan_axis", "sample_axis"]
 
 PRECISION = 22
 """Fractional bits of a weight: 8 of pixel, 22 of weight, one of sign and one for negative lobes make 32 bits."""
 
+LERP_BITS = 11
+"""Fractional bits of a weight of a sampled axis."""
+
 Floats = NDArray[np.float64]
+Ints = NDArray[np.int32]
 
 
 def _area(x: Floats) -> Floats:
@@ -31,6 +32,13 @@ def _area(x: Floats) -> Floats:
 
 def _bilinear(x: Floats) -> Floats:
     return np.maximum(0.0, 1.0 - np.abs(x))
+
+
+def _hamming(x: Floats) -> Floats:
+    """sinc(x) in a Hamming window of one lobe, whose numbers Pillow writes in float32."""
+    x = np.abs(x)
+    window = np.float64(np.float32(0.54)) + np.float64(np.float32(0.46)) * np.cos(x * np.pi)
+    return np.where(x < 1.0, np.sinc(x) * window, 0.0)
 
 
 def _bicubic(x: Floats) -> Floats:
@@ -49,10 +57,14 @@ def _lanczos(x: Floats) -> Floats:
 FILTERS: dict[str, tuple[Callable[[Floats], Floats], float]] = {
     "area": (_area, 0.5),
     "bilinear": (_bilinear, 1.0),
+    "hamming": (_hamming, 1.0),
     "bicubic": (_bicubic, 2.0),
     "lanczos": (_lanczos, 3.0),
 }
 """Filter → (its function, its support in source pixels at scale 1)."""
+
+SAMPLED = ("nearest", "opencv-linear")
+"""The filters that take neighbours."""
 
 
 @dataclass(frozen=True)
@@ -62,17 +74,21 @@ class Axis:
     `start`, `count` int32 (n,); `weight` int32 (n, taps), in units of 2^-PRECISION, zero beyond `count`.
     """
 
-    start: NDArray[np.int32]
-    count: NDArray[np.int32]
-    weight: NDArray[np.int32]
+    start: Ints
+    count: Ints
+    weight: Ints
 
 
 @dataclass(frozen=True)
-class Plan:
-    """Both axes of a resize."""
+class Samples:
+    """One axis of a resize. Target i is weight[i, 0] · source[first[i]] + weight[i, 1] · source[second[i]].
 
-    rows: Axis
-    columns: Axis
+    `first`, `second` int32 (n,); `weight` int32 (n, 2), in units of 2^-LERP_BITS, of sum 1.
+    """
+
+    first: Ints
+    second: Ints
+    weight: Ints
 
 
 def plan_axis(source: int, scaled: int, first: int, length: int, kind: str) -> Axis:
@@ -92,7 +108,7 @@ def plan_axis(source: int, scaled: int, first: int, length: int, kind: str) -> A
     return _trimmed(low, fixed)
 
 
-def _trimmed(low: NDArray[np.int64], weight: NDArray[np.int32]) -> Axis:
+def _trimmed(low: NDArray[np.int64], weight: Ints) -> Axis:
     """Drop leading and trailing taps whose weight rounded to zero: pixels that are not read."""
     used = weight != 0
     lead = used.argmax(axis=1)
@@ -101,71 +117,36 @@ def _trimmed(low: NDArray[np.int64], weight: NDArray[np.int32]) -> Axis:
     index = lead[:, None] + np.arange(taps)
     padded = np.pad(weight, ((0, 0), (0, taps)))
     kept = np.take_along_axis(padded, index, axis=1) * (np.arange(taps) < count[:, None])
-    axis = Axis((low + lead).astype(np.int32), count.astype(np.int32), np.ascontiguousarray(kept, np.int32))
-    for array in (axis.start, axis.count, axis.weight):
-        array.flags.writeable = False
-    return axis
+    return Axis(frozen_ints(low + lead), frozen_ints(count), frozen_ints(kept))
 
 
-def _scaled_size(source: tuple[int, int], target: tuple[int, int], resize: str, edge: int | None) -> tuple[int, int]:
-    """(height, width) after scaling and before the crop; the longer edge is rounded down, as torchvision does."""
-    if resize == "exact":
-        return target
-    height, width = source
-    if edge is not None:
-        return (edge, edge * width // height) if height <= width else (edge * height // width, edge)
-    if target[0] * width >= target[1] * height:
-        return target[0], max(target[1], target[0] * width // height)
-    return max(target[0], target[1] * height // width), target[1]
+def sample_axis(source: int, scaled: int, first: int, length: int, kind: str, *, row: bool) -> Samples:
+    """Neighbours for targets `first` to `first + length` of an axis of `source` pixels scaled to `scaled` pixels.
 
-
-@lru_cache(maxsize=128)
-def plan_resize(
-    source: tuple[int, int], target: tuple[int, int], kind: str, resize: str, crop: str, edge: int | None
-) -> Plan:
-    """The weights of a resize from `source` to `target`, both (height, width).
-
-    Raises:
-        KernelError: an unknown word, a size below 1, or a scaled picture that does not fit the target.
+    "nearest": Pillow's, which walks from pixel centre to pixel centre and adds up in float64. "opencv-linear": cv2's
+    INTER_LINEAR of bytes, whose positions are float32. Beyond an edge the edge pixel counts; `row` says that the axis runs
+    down the rows, where OpenCV gives its weight in two parts, which are rounded apart.
     """
-    _check_words(kind, resize, crop)
-    if min(target) < 1:
-        raise KernelError("height, width", found=target, expected="at least 1 × 1")
-    if edge is not None and (edge < 1 or resize == "exact"):
-        raise KernelError("edge", found=edge, expected="None, or at least 1 together with resize='shortest-edge'")
-    scaled = _scaled_size(source, target, resize, edge)
-    if scaled != target and (crop == "none" or min(scaled[0] - target[0], scaled[1] - target[1]) < 0):
-        raise KernelError(
-            "crop",
-            found=f"{crop!r} with a picture of {source[0]} × {source[1]} scaled to {scaled[0]} × {scaled[1]}",
-            expected=f"'centre' and at least {target[0]} × {target[1]} (height × width), or resize='exact'",
-        )
-    top, left = (scaled[0] - target[0]) // 2, (scaled[1] - target[1]) // 2
-    return Plan(
-        plan_axis(source[0], scaled[0], top, target[0], kind),
-        plan_axis(source[1], scaled[1], left, target[1], kind),
-    )
+    if kind == "nearest":
+        walk = np.full(first + length, source / scaled)
+        walk[0] = 0.5 * (source / scaled)
+        at = np.minimum(np.cumsum(walk)[first:].astype(np.int64), source - 1)
+        whole = np.asarray([1 << LERP_BITS, 0], np.int32)
+        return Samples(frozen_ints(at), frozen_ints(at), frozen_ints(np.tile(whole, (length, 1))))
+    position = ((np.arange(first, first + length) + 0.5) * (1.0 / (scaled / source)) - 0.5).astype(np.float32)
+    at = np.floor(position).astype(np.int64)
+    part = position - at.astype(np.float32)
+    if not row:  # the same pixel either way; that two neighbours are side by side is a help to the kernels
+        part = np.where(at < 0, np.float32(0.0), np.where(at >= source - 1, np.float32(1.0), part))
+        at = np.clip(at, 0, max(source - 2, 0))
+    one = np.float32(1 << LERP_BITS)
+    weight = np.rint(np.stack([(np.float32(1.0) - part) * one, part * one], axis=1))
+    low, high = np.clip(at, 0, source - 1), np.clip(at + 1, 0, source - 1)
+    return Samples(frozen_ints(low), frozen_ints(high), frozen_ints(weight))
 
 
-def _check_words(kind: str, resize: str, crop: str) -> None:
-    for argument, word, words in (
-        ("filter", kind, tuple(FILTERS)),
-        ("resize", resize, ("shortest-edge", "exact")),
-        ("crop", crop, ("centre", "none")),
-    ):
-        if word not in words:
-            raise KernelError(argument, found=repr(word), expected=" or ".join(map(repr, words)))
-
-
-@lru_cache(maxsize=128)
-def normalisation_table(scale: float, mean: tuple[float, ...], std: tuple[float, ...]) -> NDArray[np.float32]:
-    """(value · scale − mean) / std of every uint8 value, computed in float64: float32 (3, 256)."""
-    if len(mean) != 3 or len(std) != 3:
-        raise KernelError("mean, std", found=f"{len(mean)} and {len(std)} numbers", expected="3 and 3")
-    if not all(map(math.isfinite, (scale, *mean, *std))) or 0.0 in std:
-        raise KernelError("scale, mean, std", found=(scale, mean, std), expected="finite numbers, no zero in std")
-    values = np.arange(256, dtype=np.float64) * scale
-    table = (values - np.asarray(mean)[:, None]) / np.asarray(std)[:, None]
-    table32 = np.ascontiguousarray(table, np.float32)
-    table32.flags.writeable = False
-    return table32
+def frozen_ints(values: NDArray[np.generic]) -> Ints:
+    """As contiguous int32 that nobody can write to."""
+    array = np.ascontiguousarray(values, np.int32)
+    array.flags.writeable = False
+    return array

@@ -3,7 +3,7 @@
 
 NB_MODULE(_ext, module) {
     module.doc() = "The kernels in C++; chiasm.kernels.reference is the same in NumPy.";
-    module.attr("ABI") = 1;  // kernels/_select.py asks for this number
+    module.attr("ABI") = 2;  // kernels/_select.py asks for this number
     chiasm::bind_image(module);
     chiasm::bind_diffusion(module);
 }

@@ -6,6 +6,6 @@ Arguments are checked by `chiasm.kernels`; these functions trust them and write 
 from __future__ import annotations
 
 from .diffusion import denoise_step, latent_to_image, normal_noise
-from .image import resample
+from .image import ImagePlan, image_to_tensors
 
-__all__ = ["denoise_step", "latent_to_image", "normal_noise", "resample"]
+__all__ = ["ImagePlan", "denoise_step", "image_to_tensors", "latent_to_image", "normal_noise"]

@@ -1,0 +1,65 @@
+#include "convert.hpp"
+
+#include <algorithm>
+
+#include "emit.hpp"
+#include "workers.hpp"
+
+namespace chiasm {
+namespace {
+
+// Where the part of each thread ends, for an output whose rows are weighed across first: by the middle of the source rows that a
+// target row weighs, so that the threads share no more source rows than they must, whatever the outputs show of the frame.
+std::vector<std::size_t> ends_by_source(const Axis &rows, std::size_t top, std::size_t bottom, std::size_t threads) {
+    std::vector<std::size_t> ends;
+    std::size_t y = 0;
+    for (std::size_t thread = 1; thread <= threads; ++thread) {
+        const std::size_t border = 2 * (top + (bottom - top) * thread / threads);
+        while (y < rows.length() && 2 * static_cast<std::size_t>(rows.start[y]) + static_cast<std::size_t>(rows.count[y]) <= border) ++y;
+        if (thread == threads) y = rows.length();
+        ends.push_back(y);
+    }
+    return ends;
+}
+
+std::vector<std::size_t> even_ends(std::size_t length, std::size_t threads) {
+    std::vector<std::size_t> ends;
+    for (std::size_t thread = 1; thread <= threads; ++thread) ends.push_back(length * thread / threads);
+    return ends;
+}
+
+}  // namespace
+
+void convert(const Frame &frame, const std::vector<Output> &outputs, std::size_t threads) {
+    const Passes &chosen = passes();
+    std::size_t top = frame.height, bottom = 0, most = 1;
+    for (const Output &output : outputs) {
+        most = std::max(most, output.plan->rows_made());
+        if (output.plan->kind != Kind::across) continue;
+        top = std::min(top, static_cast<std::size_t>(output.plan->rows.axis.lowest()));
+        bottom = std::max(bottom, static_cast<std::size_t>(output.plan->rows.axis.end()));
+    }
+    threads = std::max<std::size_t>(1, std::min(threads, most));
+    std::vector<std::vector<std::size_t>> ends;
+    for (const Output &output : outputs) {
+        const Plan &plan = *output.plan;
+        ends.push_back(plan.kind == Kind::across ? ends_by_source(plan.rows.axis, top, bottom, threads)
+                                                 : even_ends(plan.rows_made(), threads));
+        emit_margins(plan, output.out);
+    }
+    share_out(threads, 1, threads, [&](std::size_t, std::size_t first, std::size_t last) {
+        for (std::size_t thread = first; thread < last; ++thread) {
+            std::vector<Part> across;
+            for (std::size_t i = 0; i < outputs.size(); ++i) {
+                const Part part{outputs[i], thread ? ends[i][thread - 1] : 0, ends[i][thread]};
+                if (part.from == part.to) continue;
+                if (part.output.plan->kind == Kind::across) across.push_back(part);
+                if (part.output.plan->kind == Kind::down) convert_down(frame, chosen, part);
+                if (part.output.plan->kind == Kind::sampled) convert_sampled(frame, chosen, part);
+            }
+            if (!across.empty()) convert_across(frame, chosen, across);
+        }
+    });
+}
+
+}  // namespace chiasm

@@ -1,0 +1,75 @@
+#include "emit.hpp"
+
+#include <algorithm>
+
+namespace chiasm {
+namespace {
+
+// Where the elements of a pixel go, and which element a byte becomes, for each colour.
+struct Target {
+    const std::uint8_t *table[3];
+    std::uint8_t *first[3];
+};
+
+// The elements pass through as bits, in the registers of whole numbers: processors store two of these at a time.
+template <typename Element, std::size_t pace>
+void look_up(const std::uint8_t *__restrict row, std::size_t length, const Target &target) {
+    const std::uint8_t *red_table = target.table[0], *green_table = target.table[1], *blue_table = target.table[2];
+    std::uint8_t *__restrict red = target.first[0], *__restrict green = target.first[1], *__restrict blue = target.first[2];
+    constexpr std::size_t item = sizeof(Element), step = item * pace;
+    for (std::size_t x = 0; x < length; ++x) {
+        std::uint32_t four;
+        Element a, b, c;
+        std::memcpy(&four, row + x * 4, 4);
+        std::memcpy(&a, red_table + (four & 255) * item, item);
+        std::memcpy(&b, green_table + (four >> 8 & 255) * item, item);
+        std::memcpy(&c, blue_table + (four >> 16 & 255) * item, item);
+        std::memcpy(red + x * step, &a, item);
+        std::memcpy(green + x * step, &b, item);
+        std::memcpy(blue + x * step, &c, item);
+    }
+}
+
+template <typename Element>
+void emit_row(const Plan &plan, const std::uint8_t *row, const Target &target) {
+    if (plan.hwc) return look_up<Element, 3>(row, plan.columns_made(), target);
+    look_up<Element, 1>(row, plan.columns_made(), target);
+}
+
+// Where channel `channel` of a pixel of the target is, in bytes.
+std::size_t place(const Plan &plan, std::size_t channel, std::size_t y, std::size_t x) {
+    const std::size_t pixel = y * plan.width + x;
+    return plan.item * (plan.hwc ? pixel * 3 + channel : channel * plan.height * plan.width + pixel);
+}
+
+}  // namespace
+
+void emit(const Plan &plan, const std::uint8_t *row, std::size_t y, void *out) {
+    Target target{};
+    for (std::size_t colour = 0; colour < 3; ++colour) {
+        const std::size_t channel = plan.bgr ? 2 - colour : colour;
+        target.table[colour] = plan.table.data() + channel * 256 * plan.item;
+        target.first[colour] = static_cast<std::uint8_t *>(out) + place(plan, channel, plan.top + y, plan.left);
+    }
+    if (plan.item == 4) return emit_row<std::uint32_t>(plan, row, target);
+    if (plan.item == 2) return emit_row<std::uint16_t>(plan, row, target);
+    emit_row<std::uint8_t>(plan, row, target);
+}
+
+void emit_margins(const Plan &plan, void *out) {
+    if (plan.margin.empty()) return;
+    const std::size_t bottom = plan.top + plan.rows_made(), right = plan.left + plan.columns_made();
+    const auto fill = [&](std::size_t channel, std::size_t y, std::size_t from, std::size_t to) {
+        for (std::size_t x = from; x < to; ++x)
+            std::memcpy(static_cast<std::uint8_t *>(out) + place(plan, channel, y, x), plan.margin.data() + channel * plan.item,
+                        plan.item);
+    };
+    for (std::size_t channel = 0; channel < 3; ++channel)
+        for (std::size_t y = 0; y < plan.height; ++y) {
+            const bool beside = y < plan.top || y >= bottom;
+            fill(channel, y, 0, beside ? plan.width : plan.left);
+            if (!beside) fill(channel, y, right, plan.width);
+        }
+}
+
+}  // namespace chiasm

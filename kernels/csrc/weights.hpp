@@ -1,0 +1,139 @@
+// The weights of an axis, in the forms that the passes of each instruction set take.
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <cstring>
+#include <utility>
+#include <vector>
+
+#include "pixel.hpp"
+
+namespace chiasm {
+
+// Target i is the sum over k < count[i] of weight[i * taps + k] * source[start[i] + k].
+struct Axis {
+    std::vector<std::int32_t> start, count, weight;
+    std::size_t taps = 0;
+
+    std::size_t length() const { return start.size(); }
+    std::int32_t lowest() const { return start.empty() ? 0 : *std::min_element(start.begin(), start.end()); }
+    std::int32_t end() const {  // one beyond the last source pixel that is read
+        std::int32_t last = 0;
+        for (std::size_t i = 0; i < start.size(); ++i) last = std::max(last, start[i] + count[i]);
+        return last;
+    }
+    std::size_t most() const {
+        return count.empty() ? 0 : static_cast<std::size_t>(*std::max_element(count.begin(), count.end()));
+    }
+};
+
+// Two taps side by side in 32 bits, for products of 16 bits that are added up two by two: the low digit of both, then the high
+// one, to the base 2^pair_bits. A weight below 2^23 has a high digit of 12 bits and a sign.
+constexpr int pair_bits = 11;
+
+// Two numbers of 16 bits in 32.
+inline std::int32_t beside(std::int32_t a, std::int32_t b) {
+    return static_cast<std::int32_t>((static_cast<std::uint32_t>(a) & 0xFFFFU) | static_cast<std::uint32_t>(b) << 16);
+}
+
+struct Pairs {
+    std::vector<std::size_t> first, offset;  // per target: its first pair, and where its digits begin (one more at the end)
+    std::vector<std::int32_t> digits;
+
+    // `aligned`: pairs begin at even source pixels, and `first` counts them from source pixel 0; else they begin at the
+    // target's first tap, and `first` is 0.
+    Pairs(const Axis &axis, bool aligned) {
+        for (std::size_t i = 0; i < axis.length(); ++i) {
+            const std::size_t lead = aligned ? static_cast<std::size_t>(axis.start[i]) & 1 : 0;
+            const std::size_t taps = lead + static_cast<std::size_t>(axis.count[i]);
+            first.push_back(aligned ? static_cast<std::size_t>(axis.start[i]) / 2 : 0);
+            offset.push_back(digits.size());
+            for (std::size_t k = 0; k < taps; k += 2) {
+                const std::int32_t a = k < lead ? 0 : axis.weight[i * axis.taps + k - lead];
+                const std::int32_t b = k + 1 < taps ? axis.weight[i * axis.taps + k + 1 - lead] : 0;
+                digits.push_back(beside(low(a), low(b)));
+                digits.push_back(beside((a - low(a)) >> pair_bits, (b - low(b)) >> pair_bits));
+            }
+        }
+        offset.push_back(digits.size());
+    }
+
+    std::size_t count(std::size_t target) const { return (offset[target + 1] - offset[target]) / 2; }
+
+  private:
+    static std::int32_t low(std::int32_t weight) {
+        constexpr std::int32_t base = 1 << pair_bits;
+        return ((weight + base / 2) & (base - 1)) - base / 2;
+    }
+};
+
+constexpr std::size_t quad = 4, digits = 3;
+
+inline std::size_t rounded(std::size_t size, std::size_t unit) { return (size + unit - 1) / unit * unit; }
+
+// The weights of an axis as signed digits to the base 256, the same digit of four taps side by side. Every target has the
+// same number of such groups: what it does not need is zero, and the targets are made up to a multiple of four by repeating
+// the last. A weight is below 127.5 · 2^16, nearly two.
+struct Digits {
+    std::size_t groups;
+    std::vector<std::int32_t> quads;  // (length, groups, digits)
+
+    explicit Digits(const Axis &axis) : groups(groups_of(axis)), quads(rounded(axis.length(), quad) * groups * digits) {
+        for (std::size_t i = 0; i * groups * digits < quads.size(); ++i) {
+            const std::size_t from = std::min(i, axis.length() - 1);
+            std::int8_t *target = reinterpret_cast<std::int8_t *>(quads.data() + i * groups * digits);
+            for (std::size_t k = 0; k < static_cast<std::size_t>(axis.count[from]); ++k) {
+                std::int32_t rest = axis.weight[from * axis.taps + k];
+                std::int8_t *byte = target + k / quad * quad * digits + k % quad;
+                for (std::size_t digit = 0; digit < digits; ++digit) {
+                    byte[digit * quad] = static_cast<std::int8_t>(rest);
+                    rest = (rest - byte[digit * quad]) >> 8;
+                }
+            }
+        }
+    }
+
+    static std::size_t groups_of(const Axis &axis) { return rounded(axis.most(), quad) / quad; }
+};
+
+// The same when all weights of a target are one number, as those of the area filter are: which taps count, then the number.
+struct Means {
+    std::size_t groups = 0;
+    std::vector<std::int32_t> quads;  // (length, groups + 1); empty when the weights are not so
+
+    explicit Means(const Axis &axis) {
+        if (!fit(axis)) return;
+        groups = Digits::groups_of(axis);
+        quads.resize(rounded(axis.length(), quad) * (groups + 1));
+        for (std::size_t i = 0; i * (groups + 1) < quads.size(); ++i) {
+            const std::size_t from = std::min(i, axis.length() - 1);
+            std::int32_t *target = quads.data() + i * (groups + 1);
+            std::memset(target, 1, static_cast<std::size_t>(axis.count[from]));
+            target[groups] = axis.weight[from * axis.taps];
+        }
+    }
+
+  private:
+    static bool fit(const Axis &axis) {
+        for (std::size_t i = 0; i < axis.length(); ++i) {
+            const std::int32_t *weight = axis.weight.data() + i * axis.taps;
+            if (std::count(weight, weight + axis.count[i], *weight) != axis.count[i]) return false;
+        }
+        return true;
+    }
+};
+
+struct Weights {
+    Axis axis;
+    Pairs pairs;
+    Digits by_digits;
+    Means by_means;
+
+    // `columns`: the axis runs along the rows.
+    Weights(Axis given, bool columns) : axis(std::move(given)), pairs(axis, columns), by_digits(axis), by_means(axis) {}
+    std::size_t length() const { return axis.length(); }
+};
+
+}  // namespace chiasm
