@@ -2,25 +2,50 @@
 # ruff: noqa: C408
 """The kernels in C++; chiasm.kernels.reference is the same in NumPy."""
 
+from collections.abc import Sequence
 from typing import Annotated
 
 import numpy
 from numpy.typing import NDArray
 
-ABI: int = 1
+ABI: int = 2
 
-def resample(
-    image: Annotated[NDArray[numpy.uint8], dict(shape=(None, None, 3), device="cpu", writable=False)],
-    row_start: Annotated[NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)],
-    row_count: Annotated[NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)],
-    row_weight: Annotated[NDArray[numpy.int32], dict(shape=(None, None), order="C", device="cpu", writable=False)],
-    column_start: Annotated[NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)],
-    column_count: Annotated[NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)],
-    column_weight: Annotated[NDArray[numpy.int32], dict(shape=(None, None), order="C", device="cpu", writable=False)],
-    table: Annotated[NDArray[numpy.float32], dict(shape=(3, 256), order="C", device="cpu", writable=False)],
-    out: Annotated[NDArray[numpy.float32], dict(shape=(3, None, None), order="C", device="cpu")],
+class ImagePlan:
+    """
+    The numbers of a conversion; chiasm.kernels.geometry.Plan.arguments gives them.
+    """
+
+    def __init__(
+        self,
+        source_height: int,
+        source_width: int,
+        kind: str,
+        row_start: Annotated[NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)],
+        row_count: Annotated[NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)],
+        row_weight: Annotated[NDArray[numpy.int32], dict(shape=(None, None), order="C", device="cpu", writable=False)],
+        column_start: Annotated[NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)],
+        column_count: Annotated[NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)],
+        column_weight: Annotated[
+            NDArray[numpy.int32], dict(shape=(None, None), order="C", device="cpu", writable=False)
+        ],
+        height: int,
+        width: int,
+        top: int,
+        left: int,
+        bgr: bool,
+        hwc: bool,
+        table: Annotated[NDArray, dict(order="C", device="cpu", writable=False)],
+        margin: Annotated[NDArray, dict(order="C", device="cpu", writable=False)] | None,
+    ) -> None: ...
+
+def image_to_tensors(
+    planes: tuple,
+    matrix: tuple[int, int, int, int, int, int] | None,
+    plans: Sequence[ImagePlan],
+    outs: Sequence[Annotated[NDArray, dict(order="C", device="cpu")]],
+    threads: int,
 ) -> None:
-    """uint8 (H, W, 3) → float32 (3, h, w) by the weights of both axes."""
+    """One frame to every out, by the plan at the same place."""
 
 def instructions() -> str:
     """The instruction set in use: avx512-vnni, avx512, avx2 or plain."""

@@ -56,8 +56,8 @@ def yuv_matrix(matrix: str, full_range: bool) -> YuvMatrix:
     With y = luma·(Y − black), u = U − 128, v = V − 128 and half = 2^(YUV_BITS − 1), a colour is, clamped to 0..255,
     red = (y + red·v + half) >> YUV_BITS, green = (y + green_u·u + green_v·v + half) >> YUV_BITS, and blue as red, of u.
 
-    The factors follow from the shares of red and blue (BT.601-7 section 2.5, BT.709-6 items 3.2 to 3.5). Limited range has
-    luma in 16..235 and differences in 16..240; what lies outside is used as it is.
+    The factors follow from the shares of red and blue (BT.601-7 section 2.5, BT.709-6 items 3.2 to 3.5). Limited range
+    has luma in 16..235 and differences in 16..240; what lies outside is used as it is.
     """
     if matrix not in MATRICES:
         raise KernelError("matrix", found=repr(matrix), expected=" or ".join(map(repr, MATRICES)))
@@ -92,85 +92,78 @@ def frame_of(image: Any, format: str, matrix: str, full_range: bool) -> Frame:
     return Frame(planes, None if colours else yuv_matrix(matrix, bool(full_range)))
 
 
-def _array(image: Any, expected: str, name: str = "image") -> Bytes:
-    if not isinstance(image, np.ndarray) or image.dtype != np.uint8:
-        raise KernelError(name, found=described(image), expected=expected)
-    return image
+def _is_bytes(array: Any) -> bool:
+    return isinstance(array, np.ndarray) and array.dtype == np.uint8
+
+
+def _refused(image: Any, expected: str) -> KernelError:
+    found = ", ".join(map(described, image)) if isinstance(image, tuple) else described(image)
+    return KernelError("image", found=found, expected=f"uint8 {expected}")
 
 
 def _interleaved(image: Any, format: str) -> tuple[Bytes, ...]:
     count = len(format)
-    expected = f"uint8 {format.upper()} of shape (H, W, {count})"
-    array = _array(image, expected)
-    if array.ndim != 3 or array.shape[2] != count:
-        raise KernelError("image", found=described(array), expected=expected)
-    return (array[:, :, 2::-1],) if format.startswith("bgr") else (array[:, :, :3],)
+    if not _is_bytes(image) or image.ndim != 3 or image.shape[2] != count:
+        raise _refused(image, f"{format.upper()} of shape (H, W, {count})")
+    if format == "rgb":
+        return (image,)
+    return (image[:, :, 2::-1],) if format.startswith("bgr") else (image[:, :, :3],)
 
 
 def _gray(image: Any, format: str) -> tuple[Bytes, ...]:
-    expected = "uint8 grey of shape (H, W) or (H, W, 1)"
-    array = _array(image, expected)
-    if array.ndim == 3 and array.shape[2] == 1:
-        array = array[:, :, 0]
-    if array.ndim != 2:
-        raise KernelError("image", found=described(array), expected=expected)
-    return (np.broadcast_to(array[:, :, None], (*array.shape, 3)),)
+    if not _is_bytes(image) or image.ndim not in (2, 3) or image.shape[2:] not in ((), (1,)):
+        raise _refused(image, "grey of shape (H, W) or (H, W, 1)")
+    height, width = image.shape[:2]
+    return (np.broadcast_to(image.reshape(height, width, 1) if image.ndim == 2 else image, (height, width, 3)),)
 
 
 def _yuyv(image: Any, format: str) -> tuple[Bytes, ...]:
-    expected = "uint8 YUYV of shape (H, W, 2), W even"
-    array = _array(image, expected)
-    if array.ndim != 3 or array.shape[2] != 2 or array.shape[1] % 2:
-        raise KernelError("image", found=described(array), expected=f"{expected}: cut off the last column")
-    return array[:, :, 0], array[:, ::2, 1], array[:, 1::2, 1]
+    if not _is_bytes(image) or image.ndim != 3 or image.shape[2] != 2 or image.shape[1] % 2:
+        raise _refused(image, "YUYV of shape (H, W, 2), W even: cut off the last column")
+    return image[:, :, 0], image[:, ::2, 1], image[:, 1::2, 1]
 
 
-_CUT = "H and W even: cut off the last row or column before the conversion to this format"
+_CUT = "H and W even: a picture of odd size has no such format, cut off its last row or column before"
 
 
 def _nv12(image: Any, format: str) -> tuple[Bytes, ...]:
     if isinstance(image, tuple):
-        luma, both = _several(image, ("luma (H, W)", "differences (H/2, W/2, 2)"))
-        if luma.ndim != 2 or both.ndim != 3 or both.shape != (luma.shape[0] / 2, luma.shape[1] / 2, 2):
-            expected = f"uint8 of shapes (H, W) and (H/2, W/2, 2), {_CUT}"
-            raise KernelError("image", found=f"{described(luma)} and {described(both)}", expected=expected)
+        if not all(map(_is_bytes, image)) or not _half_as_large(image, 2, (2,)):
+            raise _refused(image, f"luma (H, W) and differences (H/2, W/2, 2), {_CUT}")
+        luma, both = image
         return luma, both[:, :, 0], both[:, :, 1]
-    array, height = _stacked(image, "nv12")
-    return array[:height], array[height:, ::2], array[height:, 1::2]
+    height = _height(image, format)
+    return image[:height], image[height:, ::2], image[height:, 1::2]
 
 
 def _i420(image: Any, format: str) -> tuple[Bytes, ...]:
     if isinstance(image, tuple):
-        luma, blue, red = _several(image, ("luma (H, W)", "blue difference (H/2, W/2)", "red difference (H/2, W/2)"))
-        half = (luma.shape[0] / 2, luma.shape[1] / 2) if luma.ndim == 2 else ()
-        if luma.ndim != 2 or blue.shape != half or red.shape != half:
-            found = f"{described(luma)}, {described(blue)} and {described(red)}"
-            raise KernelError("image", found=found, expected=f"uint8 of (H, W) and twice (H/2, W/2), {_CUT}")
-        return luma, blue, red
-    array, height = _stacked(image, "i420")
-    if not array.flags.c_contiguous:
-        found = f"{described(array)}, not contiguous"
-        raise KernelError("image", found=found, expected="a C-contiguous array, or the planes as a tuple of three")
-    width = array.shape[1]
-    rest = array[height:].reshape(2, height // 2, width // 2)
-    return array[:height], rest[0], rest[1]
+        if not all(map(_is_bytes, image)) or not _half_as_large(image, 3, ()):
+            raise _refused(image, f"luma (H, W), then blue and red difference (H/2, W/2), {_CUT}")
+        return image
+    height = _height(image, format)
+    if not image.flags.c_contiguous:
+        raise _refused(image, "in a C-contiguous array: hand in np.ascontiguousarray(image), or a tuple of the planes")
+    rest = image[height:].reshape(2, height // 2, image.shape[1] // 2)
+    return image[:height], rest[0], rest[1]
 
 
-def _several(image: tuple[Any, ...], names: tuple[str, ...]) -> tuple[Bytes, ...]:
-    expected = f"{len(names)} uint8 arrays: {', '.join(names)}"
-    if len(image) != len(names):
-        raise KernelError("image", found=f"a tuple of {len(image)}", expected=expected)
-    return tuple(_array(plane, expected) for plane in image)
+def _half_as_large(planes: tuple[Bytes, ...], count: int, last: tuple[int, ...]) -> bool:
+    """Whether there are `count` planes, all but the first half as high and wide, with axes `last` after that."""
+    if len(planes) != count or planes[0].ndim != 2 or planes[0].shape[0] % 2 or planes[0].shape[1] % 2:
+        return False
+    half = (planes[0].shape[0] // 2, planes[0].shape[1] // 2, *last)
+    return all(plane.shape == half for plane in planes[1:])
 
 
-def _stacked(image: Any, format: str) -> tuple[Bytes, int]:
-    """All planes in one array, as OpenCV and PyAV hand them out, and the height of the picture."""
-    expected = f"uint8 {format.upper()} of shape (3·H/2, W), {_CUT}"
-    array = _array(image, expected)
-    height = array.shape[0] * 2 // 3
-    if array.ndim != 2 or array.shape[0] % 3 or height % 2 or array.shape[1] % 2:
-        raise KernelError("image", found=described(array), expected=expected)
-    return array, height
+def _height(image: Any, format: str) -> int:
+    """Of the picture, when all planes are in one array, as OpenCV and PyAV hand them out."""
+    if not _is_bytes(image) or image.ndim != 2 or image.shape[0] % 3 or image.shape[1] % 2:
+        raise _refused(image, f"{format.upper()} of shape (3·H/2, W), {_CUT}")
+    height = int(image.shape[0]) * 2 // 3
+    if height % 2:
+        raise _refused(image, f"{format.upper()} of shape (3·H/2, W), {_CUT}")
+    return height
 
 
 FORMATS: Mapping[str, tuple[Callable[[Any, str], tuple[Bytes, ...]], bool]] = MappingProxyType({

@@ -20,9 +20,9 @@ Size = tuple[int, int]
 class Plan:
     """A conversion of frames of size `source` (height, width), in numbers.
 
-    `kind`: "across" (weighed: the rows, then the columns), "down" (the columns, then the rows) or "sampled". `rows` and
-    `columns` count source pixels from the frame's corner. They make a picture that stands at `corner` (top, left) in the
-    target, whose margins are the rest.
+    `kind`: "across" (weighed: along each row, then down the columns), "down" (the other way about) or "sampled". `rows`
+    and `columns` count source pixels from the frame's corner. They make a picture that stands at `corner` (top, left)
+    in the target, whose margins are the rest.
     """
 
     spec: ImageSpec
@@ -102,13 +102,13 @@ def _corner(spec: ImageSpec, box: Size, scaled: Size) -> Size:
         begin = tuple(room // 2 if room >= 0 else -(-room // 2) for room in spare)
     else:
         begin = spec.crop
-    covered = all(0 <= at and at + want <= have for at, want, have in zip(begin, target, scaled, strict=True))
+    covered = all(at >= 0 and at + want <= have for at, want, have in zip(begin, target, scaled, strict=True))
     cropped = max(spare) > 0
     if (spec.crop == "none" and cropped) or not (covered or (spec.pad is not None or spec.fill is not None)):
         raise KernelError(
             "crop",
             found=f"{spec.crop!r} with a picture of {box[0]} × {box[1]} scaled to {scaled[0]} × {scaled[1]}",
-            expected=f"a picture that covers {target[0]} × {target[1]} (height × width): crop='centre' and a larger one, "
+            expected=f"one that covers {target[0]} × {target[1]} (height × width): crop='centre' with a larger one, "
             "resize='exact', or pad for the margin",
         )
     if any(at >= have or at + want <= 0 for at, want, have in zip(begin, target, scaled, strict=True)):

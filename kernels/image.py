@@ -34,16 +34,16 @@ def image_to_tensor(
     threads: int = 1,
     **settings: Any,
 ) -> Tensor:
-    """A frame as a camera gives it → crop, resize, margin, normalise, cast: the tensor that an encoder wants, in one pass.
+    """A frame as a camera gives it → the tensor that an encoder wants: crop, resize, normalise, cast in one pass.
 
     What is wanted is `spec`, or `height`, `width` and any fields of an `ImageSpec` as keywords; its docstring says what
-    they mean. Only the source pixels that matter are read, where they lie: strides may be any (a mirrored or cropped view
-    is not copied).
+    they mean. Only the source pixels that matter are read, where they lie: strides may be any (a mirrored or cropped
+    view is not copied).
 
     Args:
         image: uint8, in one of these formats:
-            "rgb", "bgr" (H, W, 3); "rgba", "bgra" (H, W, 4), of which alpha is ignored; "gray" (H, W) or (H, W, 1), which
-            gives three equal channels; "yuyv" (H, W, 2), W even; "nv12" (3·H/2, W), or a tuple of luma (H, W) and
+            "rgb", "bgr" (H, W, 3); "rgba", "bgra" (H, W, 4), of which alpha is ignored; "gray" (H, W) or (H, W, 1),
+            which gives three equal channels; "yuyv" (H, W, 2), W even; "nv12" (3·H/2, W), or a tuple of luma (H, W) and
             differences (H/2, W/2, 2); "i420" (3·H/2, W), C-contiguous, or a tuple of (H, W), (H/2, W/2), (H/2, W/2).
             A colour difference counts for all the pixels that it lies on.
         matrix, full_range: of the formats in luma and colour difference: "bt601" or "bt709"; limited or full range.
@@ -76,8 +76,9 @@ def image_to_tensors(
 ) -> tuple[Tensor, ...]:
     """One frame → a tensor for each of several encoders, bit for bit as `image_to_tensor` gives them one by one.
 
-    The frame goes through the cache once: its colours are converted and its rows are laid out once for all of the outputs
-    that read them. That holds for the antialiased filters; nearest and opencv-linear read little, each for itself.
+    The frame goes through the cache once: its colours are converted and its rows are laid out once for all the outputs
+    that read them. That holds for the antialiased filters in their usual order; nearest and opencv-linear read little,
+    each for itself.
 
     Raises:
         KernelError: as `image_to_tensor`; "outs[1]" is the second output.

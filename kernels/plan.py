@@ -1,9 +1,9 @@
 """Which source pixels make which target pixel, and with what weight: the part of a resize that depends on sizes alone.
 
-Two kinds. Weighed axes are Pillow's (`Image.resize`, antialiased): a filter stretched by the reduction factor, sampled at
-pixel centres, normalised to sum 1 and rounded to fixed point with `PRECISION` fractional bits. Sampled axes take one or two
-neighbours, not antialiased: Pillow's nearest, and OpenCV's bilinear. With integers on both sides the NumPy reference and
-the compiled kernels give the same picture bit for bit, and the same one as Pillow or OpenCV.
+Two kinds. Weighed axes are Pillow's (`Image.resize`, antialiased): a filter stretched by the reduction factor, sampled
+at pixel centres, normalised to sum 1 and rounded to fixed point with `PRECISION` fractional bits. Sampled axes take one
+or two neighbours, not antialiased: Pillow's nearest, and OpenCV's bilinear. With integers on both sides the NumPy
+reference and the compiled kernels give the same picture bit for bit, and the same one as Pillow or OpenCV.
 """
 
 from __future__ import annotations
@@ -124,8 +124,8 @@ def sample_axis(source: int, scaled: int, first: int, length: int, kind: str, *,
     """Neighbours for targets `first` to `first + length` of an axis of `source` pixels scaled to `scaled` pixels.
 
     "nearest": Pillow's, which walks from pixel centre to pixel centre and adds up in float64. "opencv-linear": cv2's
-    INTER_LINEAR of bytes, whose positions are float32. Beyond an edge the edge pixel counts; `row` says that the axis runs
-    down the rows, where OpenCV gives its weight in two parts, which are rounded apart.
+    INTER_LINEAR of bytes, whose positions are float32. Beyond an edge the edge pixel counts; `row` says that the axis
+    runs down the rows, where OpenCV gives its weight in two parts, which are rounded apart.
     """
     if kind == "nearest":
         walk = np.full(first + length, source / scaled)

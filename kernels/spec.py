@@ -32,23 +32,23 @@ class ImageSpec:
 
     What happens, in this order:
 
-    1. `box`: of the frame only rows top to bottom and columns left to right count, (top, left, bottom, right). None: all.
+    1. `box`: of the frame only the rows top to bottom and columns left to right, (top, left, bottom, right). None: all.
     2. `resize`: "exact" scales to (height, width); "shortest-edge" keeps the proportions and covers (height, width), or
        makes the shorter edge `edge`; "longest-edge" fits into (height, width), or makes the longer edge `edge`; "none"
        leaves the pixels. The edge that follows from the other is rounded "down" or to the "nearest" (halves to even).
-       `filter`: area, bilinear, hamming, bicubic, lanczos are Pillow's, antialiased, bit for bit; nearest is Pillow's too;
+    3. `filter`: area, bilinear, hamming, bicubic, lanczos are Pillow's, antialiased, bit for bit, and so is nearest;
        opencv-linear is cv2.INTER_LINEAR, which takes four neighbours however small the target is.
-       `order`: "across" runs the rows first, then the columns, as every Pillow before 13 did. "pillow" is Pillow 13's
-       order: the columns first where the height shrinks by more than twice the pixels that the width does. The picture is
-       rounded to bytes in between, so the order can make a difference of one grey level. Nothing to nearest and
-       opencv-linear.
-    3. `crop`: "centre" takes the middle (half a pixel is dropped upwards and to the left), a pair (top, left) is where the
-       target begins in the scaled picture, negative for a margin; "none" asks that nothing is to be cropped.
-       What the picture does not cover is `pad`, a grey level or three, in the order of `channels`, or `fill`, a number as
-       it stands in the tensor. None of them: that it covers the target is asked for.
-    4. (value · scale − mean) / std for each channel, in the order of `channels`.
-    5. `dtype`: float32, float16, or int8 or uint8: round(x / quant_scale) + zero_point, halves to even, saturating.
-    6. `layout`: "chw" (3, height, width), or "hwc" (height, width, 3).
+       `order`: "across" goes along each row first, then down the columns, which was Pillow's only order for years.
+       "pillow" does as Pillow 13 does: down the columns first where the height loses more than twice the pixels that
+       the width does. In between the picture is rounded to bytes, so that the order can make a grey level of
+       difference. It is nothing to nearest and opencv-linear.
+    4. `crop`: "centre" takes the middle (of an odd pixel, less at the top and left); a pair (top, left) is where the
+       target begins in the scaled picture, negative for a margin; "none" asks that nothing needs to be cropped.
+       What the picture does not cover is `pad`, a grey level or three of them in the order of `channels`, or `fill`, a
+       number as it stands in the tensor. Without both, the picture has to cover the target.
+    5. (value · scale − mean) / std for each channel, in the order of `channels`.
+    6. `dtype`: float32, float16, or int8 or uint8: round(x / quant_scale) + zero_point, halves to even, saturating.
+    7. `layout`: "chw" (3, height, width), or "hwc" (height, width, 3).
 
     Raises:
         KernelError: a field that no picture could be made by: which one, what was found, what was expected.
@@ -91,7 +91,7 @@ class ImageSpec:
         if self.box is not None:
             top, left, bottom, right = self._set("box", _wholes("box", self.box, 4))
             if not (0 <= top < bottom and 0 <= left < right):
-                raise KernelError("box", found=self.box, expected="(top, left, bottom, right) with a pixel between them")
+                raise KernelError("box", found=self.box, expected="(top, left, bottom, right) around some pixels")
         if not isinstance(self.crop, str):
             self._set("crop", _wholes("crop", self.crop, 2, low=-(1 << 16)))
         else:

@@ -32,7 +32,7 @@ def margin_elements(spec: ImageSpec) -> NDArray[Any] | None:
         return _elements(spec, np.full(3, spec.fill))
     if spec.pad is None:
         return None
-    chosen = element_table(spec)[np.arange(3), np.asarray(spec.pad)]
+    chosen: NDArray[Any] = element_table(spec)[np.arange(3), np.asarray(spec.pad)]
     chosen.flags.writeable = False
     return chosen
 

@@ -15,7 +15,7 @@ namespace {
 
 // Eight rows go across together. The pairs of three colours of eight rows are three registers: each half of one has, of four
 // rows, three pairs of one row and one of the fourth, so that no lane is idle and none has to be moved.
-constexpr std::size_t band = 8, half_band = 4, registers = 3, pixel = 4, cache_line = 64;
+constexpr std::size_t band = 8, half_band = 4, registers = 3, pixel = 3, cache_line = 64;
 constexpr std::size_t pair_bytes = registers * sizeof(__m256i);
 // The colour in each lane of a row, by its place among four rows; the last one fills what the others leave.
 constexpr int colour_of[half_band][4] = {{0, 1, 2, -1}, {0, 1, -1, 2}, {0, -1, 1, 2}, {-1, 2, 1, 0}};
@@ -87,23 +87,43 @@ CHIASM_TARGET inline __m256i end(const Sums &sums) {
     return _mm256_srai_epi32(_mm256_add_epi32(sums.low, _mm256_slli_epi32(sums.high, pair_bits)), precision);
 }
 
+// The sums of eight rows and three colours, and one step of them. Two steps at a time, because GCC copies every sum once in each
+// turn of the loop.
+struct Lanes {
+    __m256i low[registers], high[registers];
+};
+
+CHIASM_TARGET inline void step(Lanes &lanes, const std::uint8_t *pairs, const std::int32_t *digits) {
+    const __m256i low = _mm256_set1_epi32(digits[0]), high = _mm256_set1_epi32(digits[1]);
+    for (std::size_t i = 0; i < registers; ++i) {
+        const __m256i pair = load(pairs + i * sizeof(__m256i));
+        lanes.low[i] = _mm256_add_epi32(lanes.low[i], _mm256_madd_epi16(pair, low));
+        lanes.high[i] = _mm256_add_epi32(lanes.high[i], _mm256_madd_epi16(pair, high));
+    }
+}
+
 // Four bytes of each of eight rows: those of rows 0 to 3 in the lower half.
 CHIASM_TARGET inline __m256i weigh(const std::uint8_t *staged, const std::int32_t *digits, std::size_t count) {
-    Sums a = begin(), b = begin(), c = begin();
-    for (std::size_t k = 0; k < count; ++k, staged += pair_bytes, digits += 2) {
-        const __m256i low = _mm256_set1_epi32(digits[0]), high = _mm256_set1_epi32(digits[1]);
-        add(a, load(staged), low, high);
-        add(b, load(staged + sizeof(__m256i)), low, high);
-        add(c, load(staged + 2 * sizeof(__m256i)), low, high);
+    const Sums none = begin();
+    Lanes lanes{{none.low, none.low, none.low}, {none.high, none.high, none.high}};
+    for (; count >= 2; count -= 2, staged += 2 * pair_bytes, digits += 4) {
+        step(lanes, staged, digits);
+        step(lanes, staged + pair_bytes, digits + 2);
     }
-    const __m256i last = end(c), bytes = _mm256_packus_epi16(_mm256_packs_epi32(end(a), end(b)), _mm256_packs_epi32(last, last));
+    if (count) step(lanes, staged, digits);
+    const __m256i a = end({lanes.low[0], lanes.high[0]}), b = end({lanes.low[1], lanes.high[1]});
+    const __m256i c = end({lanes.low[2], lanes.high[2]});
+    const __m256i bytes = _mm256_packus_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, c));
     const __m128i order = _mm_setr_epi8(0, 1, 2, -1, 4, 5, 7, -1, 8, 10, 11, -1, 3, 6, 9, -1);
     return _mm256_shuffle_epi8(bytes, _mm256_broadcastsi128_si256(order));
 }
 
+// Four pixels of two rows, three bytes each; what is written after them is written again, or is beyond the row.
 CHIASM_TARGET inline void store(__m256i rows, std::uint8_t *upper, std::uint8_t *lower) {
-    _mm_storeu_si128(reinterpret_cast<__m128i *>(upper), _mm256_castsi256_si128(rows));
-    _mm_storeu_si128(reinterpret_cast<__m128i *>(lower), _mm256_extracti128_si256(rows, 1));
+    const __m128i order = _mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1);
+    const __m256i dense = _mm256_shuffle_epi8(rows, _mm256_broadcastsi128_si256(order));
+    _mm_storeu_si128(reinterpret_cast<__m128i *>(upper), _mm256_castsi256_si128(dense));
+    _mm_storeu_si128(reinterpret_cast<__m128i *>(lower), _mm256_extracti128_si256(dense, 1));
 }
 
 CHIASM_TARGET void across(const Band &rows, const Weights &columns, std::uint8_t *narrow, std::size_t stride) {

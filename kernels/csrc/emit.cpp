@@ -13,14 +13,14 @@ struct Target {
 
 // The elements pass through as bits, in the registers of whole numbers: processors store two of these at a time.
 template <typename Element, std::size_t pace>
-void look_up(const std::uint8_t *__restrict row, std::size_t length, const Target &target) {
+void look_up(const std::uint8_t *__restrict row, std::size_t pixel, std::size_t length, const Target &target) {
     const std::uint8_t *red_table = target.table[0], *green_table = target.table[1], *blue_table = target.table[2];
     std::uint8_t *__restrict red = target.first[0], *__restrict green = target.first[1], *__restrict blue = target.first[2];
     constexpr std::size_t item = sizeof(Element), step = item * pace;
     for (std::size_t x = 0; x < length; ++x) {
         std::uint32_t four;
         Element a, b, c;
-        std::memcpy(&four, row + x * 4, 4);
+        std::memcpy(&four, row + x * pixel, 4);
         std::memcpy(&a, red_table + (four & 255) * item, item);
         std::memcpy(&b, green_table + (four >> 8 & 255) * item, item);
         std::memcpy(&c, blue_table + (four >> 16 & 255) * item, item);
@@ -31,9 +31,9 @@ void look_up(const std::uint8_t *__restrict row, std::size_t length, const Targe
 }
 
 template <typename Element>
-void emit_row(const Plan &plan, const std::uint8_t *row, const Target &target) {
-    if (plan.hwc) return look_up<Element, 3>(row, plan.columns_made(), target);
-    look_up<Element, 1>(row, plan.columns_made(), target);
+void emit_row(const Plan &plan, const std::uint8_t *row, std::size_t pixel, const Target &target) {
+    if (plan.hwc) return look_up<Element, 3>(row, pixel, plan.columns_made(), target);
+    look_up<Element, 1>(row, pixel, plan.columns_made(), target);
 }
 
 // Where channel `channel` of a pixel of the target is, in bytes.
@@ -44,16 +44,16 @@ std::size_t place(const Plan &plan, std::size_t channel, std::size_t y, std::siz
 
 }  // namespace
 
-void emit(const Plan &plan, const std::uint8_t *row, std::size_t y, void *out) {
+void emit(const Plan &plan, const std::uint8_t *row, std::size_t pixel, std::size_t y, void *out) {
     Target target{};
     for (std::size_t colour = 0; colour < 3; ++colour) {
         const std::size_t channel = plan.bgr ? 2 - colour : colour;
         target.table[colour] = plan.table.data() + channel * 256 * plan.item;
         target.first[colour] = static_cast<std::uint8_t *>(out) + place(plan, channel, plan.top + y, plan.left);
     }
-    if (plan.item == 4) return emit_row<std::uint32_t>(plan, row, target);
-    if (plan.item == 2) return emit_row<std::uint16_t>(plan, row, target);
-    emit_row<std::uint8_t>(plan, row, target);
+    if (plan.item == 4) return emit_row<std::uint32_t>(plan, row, pixel, target);
+    if (plan.item == 2) return emit_row<std::uint16_t>(plan, row, pixel, target);
+    emit_row<std::uint8_t>(plan, row, pixel, target);
 }
 
 void emit_margins(const Plan &plan, void *out) {

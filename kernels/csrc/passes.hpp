@@ -30,7 +30,8 @@ struct Passes {
     // it takes them as they are.
     std::size_t staged_bytes;
     void (*stage)(const Band &band, std::uint8_t *staged);
-    // → rows of the narrow picture, four bytes a pixel, red first, `stride` bytes apart. Writes up to a multiple of four pixels.
+    // → rows of the narrow picture, `stride` bytes apart: three bytes a pixel, red first. Writes up to a multiple of four pixels,
+    // and four bytes more.
     void (*across)(const Band &band, const Weights &columns, std::uint8_t *narrow, std::size_t stride);
     // One target row from the rows that weigh in it: pointers to a multiple of four of them, the last repeated.
     void (*down)(const std::uint8_t *const *rows, const Weights &weights, std::size_t target, std::size_t bytes,

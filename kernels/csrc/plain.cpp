@@ -67,7 +67,8 @@ void across(const Band &rows, const Weights &columns, std::uint8_t *narrow, std:
         std::uint8_t bytes[lanes];
         weigh([=](std::size_t k) { return from + k * lanes; }, axis.weight.data() + x * axis.taps,
               static_cast<std::size_t>(axis.count[x]), bytes);
-        for (std::size_t row = 0; row < band; ++row) std::memcpy(narrow + row * stride + x * pixel, bytes + row * pixel, pixel);
+        // The fourth byte is the next pixel's.
+        for (std::size_t row = 0; row < band; ++row) std::memcpy(narrow + row * stride + x * 3, bytes + row * pixel, pixel);
     }
 }
 

@@ -72,12 +72,24 @@ class Rows {
         const Plane &luma = frame_.planes[0], &blue = frame_.planes[1], &red = frame_.planes[2];
         const std::size_t row = y / frame_.tall, count = std::min(width_, frame_.width - left_);
         const std::uint8_t *grey = luma.at(y, left_), *u = blue.at(row, left_ / 2), *v = red.at(row, left_ / 2);
+        if (const std::size_t next = y + tags_.size(); next < frame_.height) {
+            fetch(luma.at(next, left_), luma.column_stride, count);
+            fetch(blue.at(next / frame_.tall, left_ / 2), blue.column_stride, count / 2);
+            if (v - u != 1) fetch(red.at(next / frame_.tall, left_ / 2), red.column_stride, count / 2);
+        }
         if (luma.column_stride != 1) grey = spread(grey, luma.column_stride, count, 1, luma_);
         if (v - u != 1 || blue.column_stride != 2 || red.column_stride != 2) {
             spread(u, blue.column_stride, count / 2, 2, differences_);
             u = spread(v, red.column_stride, count / 2, 2, differences_, 1);
         }
         passes_.rgb_row(grey, u, count, frame_.matrix, copy);
+    }
+
+    // The row that takes this one's place is on its way meanwhile: a frame is larger than the cache that it comes to.
+    static void fetch(const std::uint8_t *row, std::int64_t stride, std::size_t count) {
+        constexpr std::int64_t cache_line = 64;
+        const std::int64_t length = static_cast<std::int64_t>(count) * stride;
+        for (std::int64_t at = 0; at < length; at += cache_line) __builtin_prefetch(row + at);
     }
 
     static const std::uint8_t *spread(const std::uint8_t *source, std::int64_t stride, std::size_t count, std::size_t pace,

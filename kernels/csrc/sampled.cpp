@@ -78,7 +78,7 @@ void convert_sampled(const Frame &frame, const Passes &passes, const Part &part)
             lines.find(one, other, found);
             passes.lerp_down(found[0], found[1], &down.weight[2 * y], size, small.data());
         }
-        emit(plan, small.data(), y, part.output.out);
+        emit(plan, small.data(), 4, y, part.output.out);
     }
 }
 

@@ -24,8 +24,8 @@ namespace {
 #define CHIASM_TARGET __attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni")))
 
 // Four rows go through the horizontal pass together, each in its own quarter of a register: sixteen bytes of the row, of
-// which twelve or all are four pixels. A pixel has four bytes after it (the fourth is not used).
-constexpr std::size_t band = 4, pixel = 4, lanes = 64, cache_line = 64;
+// which twelve or all are four pixels.
+constexpr std::size_t band = 4, pixel = 3, lanes = 64, cache_line = 64;
 
 struct Sums {
     __m512i low, middle, high;
@@ -102,6 +102,8 @@ CHIASM_TARGET inline __m512i by_channel(const Layout &layout) {
 template <std::size_t unrolled, typename Form>
 CHIASM_TARGET void across_by(const Band &rows, const Axis &columns, const Form &form, std::uint8_t *narrow, std::size_t stride) {
     const __m512i apart = by_channel(*rows.layout);
+    // Three of four bytes; what is written after twelve is written again, or is beyond the row.
+    const __m512i dense = _mm512_broadcast_i32x4(_mm_setr_epi8(0, 1, 2, 4, 5, 6, 8, 9, 10, 12, 13, 14, -1, -1, -1, -1));
     const std::size_t step = rows.layout->step, pace = quad * step, length = columns.length();
     const std::uint8_t *const sources[band] = {rows.rows[0], rows.rows[1], rows.rows[2], rows.rows[3]};
     const std::int32_t *weight = form.quads.data(), *start = columns.start.data();
@@ -113,7 +115,7 @@ CHIASM_TARGET void across_by(const Band &rows, const Axis &columns, const Form &
             for (std::size_t row = 0; row < band; ++row) __builtin_prefetch(sources[row] + rows.ahead + fetched);
         __m512i whole[quad];
         for (std::size_t i = 0; i < quad; ++i) whole[i] = weigh<unrolled>(sources, offset(x + i), pace, form, apart, weight);
-        const __m512i bytes = pack(whole);
+        const __m512i bytes = _mm512_shuffle_epi8(pack(whole), dense);
         std::uint8_t *target = narrow + x * pixel;
         store(target, _mm512_castsi512_si128(bytes));
         store(target + stride, _mm512_extracti32x4_epi32(bytes, 1));

@@ -14,7 +14,7 @@ std::size_t reach_of(std::size_t width, std::size_t groups, std::size_t step) {
     return (rounded(width, quad) + groups * quad) * step + row_unit;
 }
 
-std::size_t narrow_stride(const Plan &plan) { return rounded(rounded(plan.columns.length(), quad) * 4, row_unit); }
+std::size_t narrow_stride(const Plan &plan) { return rounded(rounded(plan.columns.length(), quad) * 3 + 4, row_unit); }
 
 // Columns of the frame that some outputs read, from an even one on, an even number of them.
 struct Window {
@@ -107,7 +107,7 @@ class Falling {
             passes_.down(sources_.data(), plan_.rows, y_, stride_, small_.data());
             row = small_.data();
         }
-        emit(plan_, row, y_, out_);
+        emit(plan_, row, 3, y_, out_);
     }
 
     const Passes &passes_;
@@ -166,7 +166,7 @@ void convert_down(const Frame &frame, const Passes &passes, const Part &part) {
         const std::uint8_t **band = across.begin(0);
         for (std::size_t r = 0; r < passes.band; ++r) band[r] = flat.data() + std::min(r, count - 1) * bytes;
         across.run(plan.columns, narrow.data(), stride);
-        for (std::size_t r = 0; r < count; ++r) emit(plan, narrow.data() + r * stride, first + r, part.output.out);
+        for (std::size_t r = 0; r < count; ++r) emit(plan, narrow.data() + r * stride, 3, first + r, part.output.out);
     }
 }
 

@@ -42,7 +42,7 @@ def image_to_tensors(
     outs: Sequence[NDArray[Any]],
     threads: int,
 ) -> None:
-    """One frame to every `out`, by the plan at the same place. The number of threads changes nothing, here not even time."""
+    """One frame to every `out`, by the plan at the same place. `threads` is for the compiled twin."""
     image = planes[0] if matrix is None else yuv_to_rgb(planes, matrix)
     for plan, out in zip(plans, outs, strict=True):
         _tensor(_resized(image, plan), plan, out)
@@ -59,7 +59,8 @@ def yuv_to_rgb(planes: tuple[Bytes, ...], matrix: tuple[int, ...]) -> Bytes:
     u, v = (plane.repeat(tall, axis=0).repeat(2, axis=1).astype(np.int32) - 128 for plane in planes[1:])
     grey = luma * (y - black) + (1 << (YUV_BITS - 1))
     colours = np.stack([grey + red_v * v, grey + green_u * u + green_v * v, grey + blue_u * u], axis=-1)
-    return np.clip(colours >> YUV_BITS, 0, 255).astype(np.uint8)
+    picture: Bytes = np.clip(colours >> YUV_BITS, 0, 255).astype(np.uint8)
+    return picture
 
 
 def _resized(image: Bytes, plan: ImagePlan) -> Bytes:
@@ -68,11 +69,12 @@ def _resized(image: Bytes, plan: ImagePlan) -> Bytes:
         return _sampled(image, plan)
     if plan.kind == "across":
         top, bottom = int(plan.rows[0].min()), int((plan.rows[0] + plan.rows[1]).max())
-        narrow = _weighed(image[top:bottom].swapaxes(0, 1), *plan.columns).swapaxes(0, 1)
-        return _weighed(narrow, plan.rows[0] - np.int32(top), *plan.rows[1:])
+        narrow = _weighed(image[top:bottom].swapaxes(0, 1), *plan.columns)
+        return _weighed(narrow.swapaxes(0, 1), plan.rows[0] - top, *plan.rows[1:])
     left, right = int(plan.columns[0].min()), int((plan.columns[0] + plan.columns[1]).max())
-    flat = _weighed(image[:, left:right], *plan.rows).swapaxes(0, 1)
-    return _weighed(flat, plan.columns[0] - np.int32(left), *plan.columns[1:]).swapaxes(0, 1)
+    flat = _weighed(image[:, left:right], *plan.rows)
+    small: Bytes = _weighed(flat.swapaxes(0, 1), plan.columns[0] - left, *plan.columns[1:]).swapaxes(0, 1)
+    return small
 
 
 def _weighed(source: Bytes, start: Ints, count: Ints, weight: Ints) -> Bytes:
@@ -87,7 +89,7 @@ def _weighed(source: Bytes, start: Ints, count: Ints, weight: Ints) -> Bytes:
 
 
 def _sampled(image: Bytes, plan: ImagePlan) -> Bytes:
-    """Two neighbours along each axis, in the fixed point of OpenCV's `resize`: across, then each row's share is rounded."""
+    """Two neighbours along each axis, in the fixed point of OpenCV's `resize`, where each row's share is rounded."""
     first, second, weight = plan.columns
     share = weight.astype(np.int32)[:, :, None]
     upper, lower, part = plan.rows
