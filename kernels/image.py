@@ -16,7 +16,7 @@ from .frames import Frame, frame_of
 from .geometry import plan_image
 from .spec import ImageSpec
 
-__all__ = ["image_to_tensor", "image_to_tensors"]
+__all__ = ["apart", "image_to_tensor", "image_to_tensors", "wanted_spec"]
 
 Tensor = NDArray[Any]
 
@@ -54,14 +54,24 @@ def image_to_tensor(
     Raises:
         KernelError: an argument that cannot be used: which one, what was found, what was expected.
     """
+    spec = wanted_spec(spec, height, width, settings)
+    frame = frame_of(image, format, matrix, full_range)
+    return _convert(frame, [spec], [out], ["out"], thread_count(threads))[0]
+
+
+def wanted_spec(spec: ImageSpec | None, height: Any, width: Any, settings: dict[str, Any]) -> ImageSpec:
+    """The spec, or one of the keywords.
+
+    Raises:
+        KernelError: both, neither, or a setting that no picture could be made by.
+    """
     if spec is None:
         if height is None or width is None:
             raise KernelError("height, width", found=f"{height} and {width}", expected="both, or spec")
-        spec = ImageSpec.of(height, width, settings)
-    elif settings or height is not None or width is not None:
+        return ImageSpec.of(height, width, settings)
+    if settings or height is not None or width is not None:
         raise KernelError("spec", found="a spec and its fields as well", expected="one of the two")
-    frame = frame_of(image, format, matrix, full_range)
-    return _convert(frame, [spec], [out], ["out"], thread_count(threads))[0]
+    return spec
 
 
 def image_to_tensors(
@@ -102,13 +112,13 @@ def _convert(
     taken = [("image", plane) for plane in frame.planes]
     for place, out, name in zip(places, outs, names, strict=True):
         if place is not None:
-            _check_memory(name, out, taken)
+            apart(name, out, taken)
             taken.append((name, out))
     kernels.image_to_tensors(frame.planes, frame.matrix, plans, outs, threads)
     return outs
 
 
-def _check_memory(name: str, out: Tensor, taken: Sequence[tuple[str, Tensor]]) -> None:
+def apart(name: str, out: Tensor, taken: Sequence[tuple[str, Tensor]]) -> None:
     """What is written lies apart from what is read, and from what else is written."""
     for other, array in taken:
         if np.may_share_memory(out, array):

@@ -40,8 +40,8 @@ class ImageSpec:
        opencv-linear is cv2.INTER_LINEAR, which takes four neighbours however small the target is.
        `order`: "across" goes along each row first, then down the columns, which was Pillow's only order for years.
        "pillow" does as Pillow 13 does: down the columns first where the height loses more than twice the pixels that
-       the width does. In between the picture is rounded to bytes, so that the order can make a grey level of
-       difference. It is nothing to nearest and opencv-linear.
+       the width does. In between the picture is rounded and clamped to bytes, so that the order makes a difference:
+       mostly none, seldom a grey level, more beside hard edges. It is nothing to nearest and opencv-linear.
     4. `crop`: "centre" takes the middle (of an odd pixel, less at the top and left); a pair (top, left) is where the
        target begins in the scaled picture, negative for a margin; "none" asks that nothing needs to be cropped.
        What the picture does not cover is `pad`, a grey level or three of them in the order of `channels`, or `fill`, a

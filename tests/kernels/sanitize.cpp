@@ -1,6 +1,6 @@
 // Random resizes and flow steps on arrays of exactly the right size, checked number by number against plain loops.
 // test_sanitize.py builds it with the address and undefined-behaviour sanitizers; it also cross-compiles:
-//   aarch64-linux-gnu-g++ -O3 -std=c++17 -static -I kernels/csrc tests/kernels/sanitize.cpp kernels/csrc/{resample,dots,flow}.cpp
+//   aarch64-linux-gnu-g++ -O3 -std=c++17 -static -I kernels/csrc tests/kernels/sanitize.cpp kernels/csrc/[!bm]*.cpp
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -8,8 +8,9 @@
 #include <random>
 #include <vector>
 
+#include "convert.hpp"
 #include "flow.hpp"
-#include "resample.hpp"
+#include "instructions.hpp"
 
 namespace {
 
@@ -17,11 +18,11 @@ std::mt19937 engine(1);
 
 int upto(int top) { return std::uniform_int_distribution<int>(0, top)(engine); }
 
-struct Weights {
+struct Numbers {
     std::vector<std::int32_t> start, count, weight;
     std::size_t taps;
 
-    Weights(int source, int length) : taps(static_cast<std::size_t>(1 + upto(23))) {
+    Numbers(int source, int length) : taps(static_cast<std::size_t>(1 + upto(23))) {
         const bool even = upto(2) == 0;
         for (int i = 0; i < length; ++i) {
             count.push_back(1 + upto(std::min(static_cast<int>(taps), source) - 1));
@@ -30,37 +31,45 @@ struct Weights {
                 weight.push_back(even && k ? weight.back() : (upto(1 << 23) - (1 << 21)) / count.back());
         }
     }
-    chiasm::Axis axis() const { return {start.data(), count.data(), weight.data(), start.size(), taps}; }
+    chiasm::Weights weights(int source, bool columns) const {
+        return chiasm::checked_weights({start, count, weight, taps}, static_cast<std::size_t>(source), columns);
+    }
 };
-
-int to_byte(std::int64_t sum) { return static_cast<int>(std::clamp<std::int64_t>(sum >> chiasm::precision, 0, 255)); }
 
 template <typename Value>
 int weighed(const chiasm::Axis &axis, std::size_t i, Value value) {
     std::int64_t sum = 1 << (chiasm::precision - 1);
     for (std::int32_t k = 0; k < axis.count[i]; ++k)
         sum += std::int64_t{axis.weight[i * axis.taps + static_cast<std::size_t>(k)]} * value(axis.start[i] + k);
-    return to_byte(sum);
+    return static_cast<int>(std::clamp<std::int64_t>(sum >> chiasm::precision, 0, 255));
 }
 
-// The number of wrong values in one random resize.
+// The number of wrong values in one random resize: its whole part is a plan's, its numbers are no filter's.
 long resize_once() {
     const int height = 1 + upto(59), width = 1 + upto(59), h = 1 + upto(39), w = 1 + upto(39);
     const int step = 3 + upto(2), reversed = upto(1);  // bytes a pixel, and whether blue is first
     std::vector<std::uint8_t> image(static_cast<std::size_t>((height * width - 1) * step + 3));
     for (std::uint8_t &value : image) value = static_cast<std::uint8_t>(upto(255));
-    const Weights down(height, h), across(width, w);
-    const chiasm::Axis rows = down.axis(), columns = across.axis();
     std::vector<float> table(768), out(static_cast<std::size_t>(3 * h * w));
     for (std::size_t i = 0; i < table.size(); ++i) table[i] = static_cast<float>(i);
-    const chiasm::Picture picture{image.data() + 2 * reversed, width * step, step, 1 - 2 * reversed};
-    chiasm::resample(picture, rows, columns, table.data(), out.data());
+    const std::uint8_t *first = reinterpret_cast<const std::uint8_t *>(table.data());
+    const auto size = [](int length) { return static_cast<std::size_t>(length); };
+    const chiasm::Plan plan{size(height), size(width), upto(1) ? chiasm::Kind::across : chiasm::Kind::down,
+                            Numbers(height, h).weights(height, false), Numbers(width, w).weights(width, true), {}, {},
+                            size(h), size(w), 0, 0, false, false, 4, {first, first + 4 * table.size()}, {}};
+    plan.check();
+    const auto plane = [&](int c) { return chiasm::Plane{image.data() + (reversed ? 2 - c : c), width * step, step}; };
+    const chiasm::Frame frame{size(height), size(width), {plane(0), plane(1), plane(2)}, true, 1, {}};
+    chiasm::convert(frame, {{&plan, out.data()}}, size(1 + upto(2)));
+    const chiasm::Axis &rows = plan.rows.axis, &columns = plan.columns.axis;
     long wrong = 0;
     for (std::size_t i = 0; i < out.size(); ++i) {
-        const std::size_t x = i % w, y = i / w % h, c = i / w / h, at = reversed ? 2 - c : c;
-        const int grey = weighed(rows, y, [&](int row) {
-            return weighed(columns, x, [&](int column) { return image[(row * width + column) * step + at]; });
-        });
+        const std::size_t x = i % size(w), y = i / size(w) % size(h), c = i / size(w) / size(h), at = reversed ? 2 - c : c;
+        const auto pixel = [&](int row, int column) { return image[size((row * width + column) * step) + at]; };
+        const bool across = plan.kind == chiasm::Kind::across;
+        const int grey =
+            across ? weighed(rows, y, [&](int r) { return weighed(columns, x, [&](int k) { return pixel(r, k); }); })
+                   : weighed(columns, x, [&](int k) { return weighed(rows, y, [&](int r) { return pixel(r, k); }); });
         wrong += out[i] != static_cast<float>(c * 256 + static_cast<std::size_t>(grey));
     }
     return wrong;

@@ -1,11 +1,10 @@
-"""The weights of a resize."""
+"""The weights and the neighbours of a resize."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
-from chiasm.kernels import KernelError
-from chiasm.kernels.plan import FILTERS, PRECISION, normalisation_table, plan_axis, plan_resize
+from chiasm.kernels.plan import FILTERS, LERP_BITS, PRECISION, SAMPLED, plan_axis, sample_axis
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -48,64 +47,33 @@ def test_same_size_reads_one_pixel_each(kind: str) -> None:
     assert axis.start.tolist() == list(range(50))
 
 
-@pytest.mark.parametrize(
-    ("source", "target", "edge", "scaled"),
-    [
-        ((360, 640), (64, 64), None, (64, 113)),  # 113.7 rounds down
-        ((640, 360), (64, 64), None, (113, 64)),
-        ((360, 640), (64, 64), 73, (73, 129)),
-        ((48, 64), (96, 128), None, (96, 128)),
-        ((100, 100), (64, 32), None, (64, 64)),
-        ((10, 10), (64, 32), None, (64, 64)),
-    ],
-)
-def test_shortest_edge(
-    source: tuple[int, int], target: tuple[int, int], edge: int | None, scaled: tuple[int, int]
-) -> None:
-    plan = plan_resize(source, target, "area", "shortest-edge", "centre", edge)
-    for axis, size, length, whole in zip((plan.rows, plan.columns), source, target, scaled, strict=True):
-        expected = plan_axis(size, whole, (whole - length) // 2, length, "area")
-        assert (axis.start == expected.start).all()
-        assert (axis.weight == expected.weight).all()
+@settings(max_examples=600, deadline=None)
+@given(source=sizes, scaled=sizes, kind=st.sampled_from(SAMPLED), data=st.data())
+def test_samples_stay_inside_and_sum_to_one(source: int, scaled: int, kind: str, data: st.DataObject) -> None:
+    row = data.draw(st.booleans())
+    first = data.draw(st.integers(0, scaled - 1))
+    length = data.draw(st.integers(1, scaled - first))
+    samples = sample_axis(source, scaled, first, length, kind, row=row)
+    for index in (samples.first, samples.second):
+        assert index.shape == (length,)
+        assert 0 <= index.min() <= index.max() < source
+    assert (samples.weight >= 0).all()
+    assert (samples.weight.sum(axis=1) == 1 << LERP_BITS).all()
+    whole = sample_axis(source, scaled, 0, scaled, kind, row=row)
+    assert (whole.first[first : first + length] == samples.first).all()
+    assert (whole.weight[first : first + length] == samples.weight).all()
 
 
-@pytest.mark.parametrize(
-    ("changes", "argument"),
-    [
-        ({"kind": "nearest"}, "filter"),
-        ({"resize": "longest-edge"}, "resize"),
-        ({"crop": "random"}, "crop"),
-        ({"crop": "none"}, "crop"),
-        ({"target": (0, 64)}, "height, width"),
-        ({"edge": 32}, "crop"),
-        ({"edge": 0}, "edge"),
-        ({"edge": 64, "resize": "exact"}, "edge"),
-    ],
-)
-def test_what_cannot_be_planned(changes: dict[str, object], argument: str) -> None:
-    arguments = {
-        "source": (360, 640),
-        "target": (64, 64),
-        "kind": "area",
-        "resize": "shortest-edge",
-        "crop": "centre",
-        "edge": None,
-    }
-    with pytest.raises(KernelError) as caught:
-        plan_resize(**(arguments | changes))  # type: ignore[arg-type]
-    assert caught.value.argument == argument
-    assert "expected" in str(caught.value)
+def test_neighbours_of_a_row_lie_side_by_side() -> None:
+    """So that the kernels may read both at once."""
+    for source, scaled in ((5, 3), (3, 50), (2, 1), (640, 224)):
+        samples = sample_axis(source, scaled, 0, scaled, "opencv-linear", row=False)
+        assert (samples.second == samples.first + 1).all()
 
 
-def test_normalisation_table_is_the_formula() -> None:
-    mean, std = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
-    table = normalisation_table(1 / 255, mean, std)
-    for channel in range(3):
-        for value in (0, 1, 127, 255):
-            assert table[channel, value] == np.float32((value * (1 / 255) - mean[channel]) / std[channel])
-
-
-@pytest.mark.parametrize("std", [(1.0, 0.0, 1.0), (1.0, float("nan"), 1.0), (1.0, 1.0)])
-def test_normalisation_that_cannot_be(std: tuple[float, ...]) -> None:
-    with pytest.raises(KernelError):
-        normalisation_table(1.0, (0.0, 0.0, 0.0), std)
+def test_what_was_planned_does_not_change() -> None:
+    axis, samples = plan_axis(9, 5, 0, 5, "area"), sample_axis(9, 5, 0, 5, "nearest", row=True)
+    for array in (axis.start, axis.count, axis.weight, samples.first, samples.second, samples.weight):
+        assert array.dtype == np.int32
+        with pytest.raises(ValueError, match="read-only"):
+            array[0] = 1
