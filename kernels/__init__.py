@@ -1,7 +1,7 @@
 """Fast operations, each with a slow twin: compiled C++ where a compiler was there at install, else NumPy; same results.
 
 `BACKEND` says which is in use. Arguments are checked once for both; a bad one raises `KernelError`. One file a subject:
-image, diffusion; in `reference/` the same in NumPy, in `csrc/` the same in C++.
+image, diffusion, sound, search, quantise; in `reference/` the same in NumPy, in `csrc/` the same in C++.
 """
 
 from __future__ import annotations
@@ -10,16 +10,27 @@ from ._select import BACKEND, why_not
 from .diffusion import denoise_step, latent_to_image, normal_noise
 from .errors import KernelError
 from .image import image_to_tensor, image_to_tensors
+from .quantise import dequantize, quantize
+from .search import Memory, similarity_topk
+from .sound import LogMel, MelSpec, level_mel, log_mel
 from .spec import ImageSpec
 
 __all__ = [
     "BACKEND",
     "ImageSpec",
     "KernelError",
+    "LogMel",
+    "MelSpec",
+    "Memory",
     "denoise_step",
+    "dequantize",
     "image_to_tensor",
     "image_to_tensors",
     "latent_to_image",
+    "level_mel",
+    "log_mel",
     "normal_noise",
+    "quantize",
+    "similarity_topk",
     "why_not",
 ]

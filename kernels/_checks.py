@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from .errors import KernelError
 
-__all__ = ["described", "float_array", "output", "thread_count"]
+__all__ = ["described", "float_array", "no_overlap", "output", "thread_count"]
 
 
 def described(value: Any) -> str:
@@ -44,6 +44,13 @@ def output(out: Any, shape: tuple[int, ...], dtype: type[np.generic] | str, name
             name, found=described(out), expected=f"writeable, C-contiguous {np.dtype(dtype)} of shape {shape}"
         )
     return out
+
+
+def no_overlap(out: NDArray[Any], **inputs: NDArray[Any] | None) -> None:
+    """Every input lies outside the memory that is written."""
+    for name, value in inputs.items():
+        if value is not None and np.may_share_memory(out, value):
+            raise KernelError("out", found=f"memory that it shares with {name}", expected="memory of its own")
 
 
 def thread_count(threads: Any) -> int:

@@ -3,7 +3,7 @@
 """The kernels in C++; chiasm.kernels.reference is the same in NumPy."""
 
 from collections.abc import Sequence
-from typing import Annotated
+from typing import Annotated, overload
 
 import numpy
 from numpy.typing import NDArray
@@ -72,3 +72,109 @@ def latent_to_image(
     """
     float32 (3, H, W) in [-1, 1] → uint8 (H, W, 3). False when a value is NaN.
     """
+
+class Mel:
+    """A log-mel front end: the constants and tables of a MelSpec."""
+
+    def __init__(
+        self,
+        fft_size: int,
+        hop: int,
+        window: Annotated[NDArray[numpy.float64], dict(shape=(None,), order="C", device="cpu", writable=False)],
+        first: Annotated[NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)],
+        count: Annotated[NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)],
+        weight: Annotated[NDArray[numpy.float64], dict(shape=(None,), order="C", device="cpu", writable=False)],
+        gain: float,
+        remove_dc: bool,
+        preemphasis: float,
+        amplitude: bool,
+        floor: float,
+        log_factor: float,
+    ) -> None: ...
+
+def mel_frames(
+    mel: Mel,
+    waveform: Annotated[NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)],
+    start: int,
+    mels_first: bool,
+    threads: int,
+    out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu")],
+) -> bool:
+    """
+    float32 (N,) → (mels, frames) or (frames, mels); frame 0 begins at `start`. False when a sample is not finite.
+    """
+
+def mel_level(
+    values: Annotated[NDArray[numpy.float32], dict(order="C", device="cpu")], reach: float, mean: float, std: float
+) -> None:
+    """In place: (max(value, greatest - reach) - mean) / std."""
+
+@overload
+def topk_floats(
+    queries: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu", writable=False)],
+    rows: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu", writable=False)],
+    factors: Annotated[NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)] | None,
+    threads: int,
+    scores: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu")],
+    indices: Annotated[NDArray[numpy.int64], dict(shape=(None, None), order="C", device="cpu")],
+) -> None:
+    """
+    float32 (Q, D) against float32 or float16 (N, D) → the k best (Q, k): dot · factor of the row.
+    """
+
+@overload
+def topk_floats(
+    queries: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu", writable=False)],
+    rows: Annotated[NDArray[numpy.float16], dict(shape=(None, None), order="C", device="cpu", writable=False)],
+    factors: Annotated[NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)] | None,
+    threads: int,
+    scores: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu")],
+    indices: Annotated[NDArray[numpy.int64], dict(shape=(None, None), order="C", device="cpu")],
+) -> None: ...
+def topk_bytes(
+    queries: Annotated[NDArray[numpy.int16], dict(shape=(None, None), order="C", device="cpu", writable=False)],
+    scales: Annotated[NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)],
+    rows: Annotated[NDArray[numpy.int8], dict(shape=(None, None), order="C", device="cpu", writable=False)],
+    factors: Annotated[NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)] | None,
+    threads: int,
+    scores: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu")],
+    indices: Annotated[NDArray[numpy.int64], dict(shape=(None, None), order="C", device="cpu")],
+) -> None:
+    """
+    int16 (Q, D) against int8 (N, D) → the k best (Q, k): dot · factor of the row · scale of the query.
+    """
+
+@overload
+def quantize(
+    values: Annotated[NDArray[numpy.float32], dict(shape=(None, None, None), order="C", device="cpu", writable=False)],
+    scales: Annotated[NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)],
+    zeros: Annotated[NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)],
+    out: Annotated[NDArray[numpy.int8], dict(shape=(None, None, None), order="C", device="cpu")],
+) -> bool:
+    """
+    (outer, channels, inner): value / scale, halves to even, + zero, saturated. False when a value is NaN.
+    """
+
+@overload
+def quantize(
+    values: Annotated[NDArray[numpy.float32], dict(shape=(None, None, None), order="C", device="cpu", writable=False)],
+    scales: Annotated[NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)],
+    zeros: Annotated[NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)],
+    out: Annotated[NDArray[numpy.uint8], dict(shape=(None, None, None), order="C", device="cpu")],
+) -> bool: ...
+@overload
+def dequantize(
+    values: Annotated[NDArray[numpy.int8], dict(shape=(None, None, None), order="C", device="cpu", writable=False)],
+    scales: Annotated[NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)],
+    zeros: Annotated[NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)],
+    out: Annotated[NDArray[numpy.float32], dict(shape=(None, None, None), order="C", device="cpu")],
+) -> None:
+    """(outer, channels, inner): (value - zero) · scale."""
+
+@overload
+def dequantize(
+    values: Annotated[NDArray[numpy.uint8], dict(shape=(None, None, None), order="C", device="cpu", writable=False)],
+    scales: Annotated[NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)],
+    zeros: Annotated[NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)],
+    out: Annotated[NDArray[numpy.float32], dict(shape=(None, None, None), order="C", device="cpu")],
+) -> None: ...

@@ -17,5 +17,8 @@ using Flat = nb::ndarray<Scalar, nb::c_contig, nb::device::cpu>;
 // One for each bind_*.cpp.
 void bind_image(nb::module_ &module);
 void bind_diffusion(nb::module_ &module);
+void bind_sound(nb::module_ &module);
+void bind_search(nb::module_ &module);
+void bind_quantise(nb::module_ &module);
 
 }  // namespace chiasm

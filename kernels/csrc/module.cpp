@@ -6,4 +6,7 @@ NB_MODULE(_ext, module) {
     module.attr("ABI") = 2;  // kernels/_select.py asks for this number
     chiasm::bind_image(module);
     chiasm::bind_diffusion(module);
+    chiasm::bind_sound(module);
+    chiasm::bind_search(module);
+    chiasm::bind_quantise(module);
 }

@@ -7,5 +7,21 @@ from __future__ import annotations
 
 from .diffusion import denoise_step, latent_to_image, normal_noise
 from .image import ImagePlan, image_to_tensors
+from .quantise import dequantize, quantize
+from .search import topk_bytes, topk_floats
+from .sound import Mel, mel_frames, mel_level
 
-__all__ = ["ImagePlan", "denoise_step", "image_to_tensors", "latent_to_image", "normal_noise"]
+__all__ = [
+    "ImagePlan",
+    "Mel",
+    "denoise_step",
+    "dequantize",
+    "image_to_tensors",
+    "latent_to_image",
+    "mel_frames",
+    "mel_level",
+    "normal_noise",
+    "quantize",
+    "topk_bytes",
+    "topk_floats",
+]

@@ -1,0 +1,19 @@
+// The instruction set that the kernels use now. resample.cpp keeps the choice.
+#pragma once
+
+#include <cstring>
+
+namespace chiasm {
+
+enum class Isa { plain, avx2, avx512, vnni };
+
+const char *instructions();
+
+inline Isa isa() {
+    const char *name = instructions();
+    if (!std::strcmp(name, "avx512-vnni")) return Isa::vnni;
+    if (!std::strcmp(name, "avx512")) return Isa::avx512;
+    return std::strcmp(name, "avx2") ? Isa::plain : Isa::avx2;
+}
+
+}  // namespace chiasm
