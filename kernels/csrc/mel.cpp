@@ -1,6 +1,5 @@
 #include "mel.hpp"
 
-#include <algorithm>
 #include <atomic>
 #include <cstring>
 #include <limits>
@@ -130,18 +129,12 @@ struct Layout {
     std::size_t frame_step, mel_step;
 };
 
-// The transform's two buffers of complex numbers, which later hold what the filters let through, and its powers.
-std::size_t reals_for(const Mel &mel) {
-    const std::size_t half = mel.factors.size;
-    return std::max(4 * half, mel.filters.size()) + half + 2;
-}
-
 // The frames `first` to `last`.
 template <typename Real, typename Kernel>
 bool run(const Kernel &kernel, const Mel &mel, const Waveform &waveform, std::size_t first, std::size_t last, const Layout &layout, float *out) {
     constexpr std::size_t lanes = sizeof(Real) / sizeof(double);
     static thread_local Scratch scratch;
-    const std::size_t reals = reals_for(mel), length = mel.window.size();
+    const std::size_t reals = mel.reals(), length = mel.window.size();
     Real *work = static_cast<Real *>(scratch.of(reals * sizeof(Real) + lanes * length * sizeof(float)));
     float *copies = reinterpret_cast<float *>(work + reals);
     bool fine = true;

@@ -1,6 +1,7 @@
 // Log-mel frames of a waveform, in double precision, several frames side by side in the lanes of a register.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -30,6 +31,11 @@ struct Mel {
     Mel(std::size_t fft_size, std::size_t hop, const std::vector<double> &window, double gain);
     // Weighs the powers `first` to `first + count`, of fft_size / 2 + 1.
     void add_filter(std::size_t first, std::size_t count, const double *weight);
+
+    // The work on a frame: the transform's two buffers of complex numbers, which later hold what the filters let through, then
+    // its powers and one more.
+    std::size_t powers_at() const { return std::max(4 * factors.size, filters.size()); }
+    std::size_t reals() const { return powers_at() + factors.size + 2; }
 };
 
 // A waveform; frame t begins at sample `start` + t · hop. Samples before the first and after the last are mirrored about these.
