@@ -1,7 +1,8 @@
 """Fast operations, each with a slow twin: compiled C++ where a compiler was there at install, else NumPy; same results.
 
 `BACKEND` says which is in use. Arguments are checked once for both; a bad one raises `KernelError`. One file a subject:
-image, diffusion, sound, search, quantise; in `reference/` the same in NumPy, in `csrc/` the same in C++.
+image, diffusion, sound, search, quantise; in `reference/` the same in NumPy, in `csrc/` the same in C++. `plan_steps` makes
+the coefficients of a diffusion's steps from the constants of its `Schedule`.
 """
 
 from __future__ import annotations
@@ -11,9 +12,11 @@ from .diffusion import denoise_step, latent_to_image, normal_noise
 from .errors import KernelError
 from .image import image_to_tensor, image_to_tensors
 from .quantise import dequantize, quantize
+from .schedules import Schedule, check_schedule
 from .search import Memory, similarity_topk
 from .sound import LogMel, MelSpec, level_mel, log_mel
 from .spec import ImageSpec
+from .steps import Plan, Step, plan_steps
 
 __all__ = [
     "BACKEND",
@@ -22,6 +25,10 @@ __all__ = [
     "LogMel",
     "MelSpec",
     "Memory",
+    "Plan",
+    "Schedule",
+    "Step",
+    "check_schedule",
     "denoise_step",
     "dequantize",
     "image_to_tensor",
@@ -30,6 +37,7 @@ __all__ = [
     "level_mel",
     "log_mel",
     "normal_noise",
+    "plan_steps",
     "quantize",
     "similarity_topk",
     "why_not",

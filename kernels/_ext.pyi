@@ -57,20 +57,54 @@ def use_instructions(name: str | None = None) -> None:
 
 def denoise_step(
     x: Annotated[NDArray[numpy.float32], dict(order="C", device="cpu", writable=False)],
-    velocity: Annotated[NDArray[numpy.float32], dict(order="C", device="cpu", writable=False)],
-    noise: Annotated[NDArray[numpy.float32], dict(order="C", device="cpu", writable=False)],
-    t: float,
-    t_next: float,
+    prediction: Annotated[NDArray[numpy.float32], dict(order="C", device="cpu", writable=False)],
+    unconditional: Annotated[NDArray[numpy.float32], dict(order="C", device="cpu", writable=False)] | None,
+    guidance: float,
+    clean_x: float,
+    clean_p: float,
+    next_x: float,
+    next_clean: float,
+    noise_scale: float,
+    noise: Annotated[NDArray[numpy.float32], dict(order="C", device="cpu", writable=False)] | None,
     out: Annotated[NDArray[numpy.float32], dict(order="C", device="cpu")],
+    clean_out: Annotated[NDArray[numpy.float32], dict(order="C", device="cpu")] | None,
 ) -> None:
-    """x0 = x - t·velocity; out = (1 - t_next)·x0 + t_next·noise."""
+    """
+    p = u + guidance·(prediction - u); x0 = clean_x·x + clean_p·p; out = next_x·x + next_clean·x0 + noise_scale·noise.
+    """
+
+def denoise_step_fresh(
+    x: Annotated[NDArray[numpy.float32], dict(order="C", device="cpu", writable=False)],
+    prediction: Annotated[NDArray[numpy.float32], dict(order="C", device="cpu", writable=False)],
+    unconditional: Annotated[NDArray[numpy.float32], dict(order="C", device="cpu", writable=False)] | None,
+    guidance: float,
+    clean_x: float,
+    clean_p: float,
+    next_x: float,
+    next_clean: float,
+    noise_scale: float,
+    low: int,
+    high: int,
+    step: int,
+    out: Annotated[NDArray[numpy.float32], dict(order="C", device="cpu")],
+    clean_out: Annotated[NDArray[numpy.float32], dict(order="C", device="cpu")] | None,
+) -> None:
+    """As denoise_step, with the noise of normal_noise."""
+
+def normal_noise(
+    low: int, high: int, step: int, out: Annotated[NDArray[numpy.float32], dict(order="C", device="cpu")]
+) -> None:
+    """Standard normal numbers of the key (low, high) and the step."""
 
 def latent_to_image(
     picture: Annotated[NDArray[numpy.float32], dict(shape=(3, None, None), order="C", device="cpu", writable=False)],
+    shift: float,
+    scale: float,
+    blue_first: bool,
     out: Annotated[NDArray[numpy.uint8], dict(shape=(None, None, 3), order="C", device="cpu")],
 ) -> bool:
     """
-    float32 (3, H, W) in [-1, 1] → uint8 (H, W, 3). False when a value is NaN.
+    float32 (3, H, W) → uint8 (H, W, 3): (x + shift)·scale. False when a value is NaN.
     """
 
 class Mel:

@@ -1,7 +1,8 @@
-"""Diffusion: the arithmetic of a step, its noise, and the picture at the end."""
+"""Diffusion: the arithmetic of a step, its noise, and the picture at the end. The coefficients come from steps.py."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -10,56 +11,106 @@ from numpy.typing import NDArray
 from ._checks import described, float_array, output
 from ._select import kernels
 from .errors import KernelError
-from .reference import normal_noise as _normal_noise
+from .steps import Step
 
 __all__ = ["denoise_step", "latent_to_image", "normal_noise"]
 
 Floats = NDArray[np.float32]
+_WORD = (1 << 64) - 1
 
 
 def denoise_step(
-    x: Floats, velocity: Floats, noise: Floats | None, t: float, t_next: float, *, out: Floats | None = None
+    x: Floats,
+    prediction: Floats,
+    noise: Floats | tuple[int, int] | None,
+    step: Step,
+    *,
+    unconditional: Floats | None = None,
+    guidance: float = 1.0,
+    out: Floats | None = None,
+    clean_out: Floats | None = None,
 ) -> Floats:
-    """One step of the few-step flow sampler: x0 = x − t·velocity, then (1 − t_next)·x0 + t_next·noise.
+    """One step of a sampler, in one pass; gives x', the latents of the next step.
 
-    All arrays float32 of one shape, C-contiguous; times in [0, 1]. `noise` may be None when `t_next` is 0. Every
-    operation is rounded to float32 and none is fused, so that backends agree. `out` may be `x`.
+    p = unconditional + guidance·(prediction − unconditional), or the prediction alone; x0 = clean_x·x + clean_p·p, into
+    `clean_out`; x' = next_x·x + next_clean·x0 + noise·ε. All arrays float32 of one shape, C-contiguous. `noise`: an
+    array, or (seed, number) for that of `normal_noise`; not looked at when the step takes none. Every operation is
+    rounded to float32 and none is fused, so that backends agree bit for bit. `out` and `clean_out` may each be one of
+    the arrays that are read, and must not overlap otherwise.
 
     Raises:
-        KernelError: arrays that differ in shape or dtype, a time outside [0, 1], no noise where some is needed.
+        KernelError: arrays that differ in shape or dtype or overlap, no noise where some is needed, no such seed.
     """
     float_array("x", x, None)
-    float_array("velocity", velocity, x.shape)
-    for name, time in (("t", t), ("t_next", t_next)):
-        if not 0.0 <= time <= 1.0:
-            raise KernelError(name, found=time, expected="a time in [0, 1]")
-    if noise is None:
-        if t_next != 0.0:
-            raise KernelError("noise", found=None, expected="an array, because t_next is not 0")
-        noise = np.zeros_like(x)
-    float_array("noise", noise, x.shape)
+    float_array("prediction", prediction, x.shape)
+    if unconditional is not None:
+        float_array("unconditional", unconditional, x.shape)
+        if not math.isfinite(guidance):
+            raise KernelError("guidance", found=guidance, expected="a finite number")
     out = output(out, x.shape, np.float32)
-    kernels.denoise_step(x, velocity, noise, float(t), float(t_next), out)
+    if clean_out is not None:
+        output(clean_out, x.shape, np.float32, "clean_out")
+    if noise is None and step.noise != 0.0:
+        raise KernelError("noise", found=None, expected="an array or (seed, number), because the step takes noise")
+    given = None if isinstance(noise, tuple) or step.noise == 0.0 else noise
+    if given is not None:
+        float_array("noise", given, x.shape)
+    _apart(out, clean_out, (x, prediction, unconditional, given))
+    weights = (guidance, step.clean_x, step.clean_p, step.next_x, step.next_clean, step.noise)
+    if isinstance(noise, tuple) and step.noise != 0.0:
+        kernels.denoise_step_fresh(x, prediction, unconditional, *weights, *_key(*noise), out, clean_out)
+    else:
+        kernels.denoise_step(x, prediction, unconditional, *weights, given, out, clean_out)
     return out
 
 
-def latent_to_image(picture: Floats, *, out: NDArray[np.uint8] | None = None) -> NDArray[np.uint8]:
-    """float32 (3, H, W) in [-1, 1] → uint8 RGB (H, W, 3): (x + 1)·127.5, clamped to a byte, halves rounded to even.
+def _apart(out: Floats, clean_out: Floats | None, read: tuple[Floats | None, ...]) -> None:
+    """Element i of what is written may lie where element i of what is read does, and nowhere else."""
+    for name, target in (("out", out), ("clean_out", clean_out)):
+        for source in read:
+            if target is None or source is None or not np.may_share_memory(target, source):
+                continue
+            if _start(target) != _start(source):
+                raise KernelError(name, found="memory that overlaps an input", expected="that input, or memory apart")
+    if clean_out is not None and np.may_share_memory(out, clean_out):
+        raise KernelError("clean_out", found="memory of out", expected="memory apart")
+
+
+def _start(array: Floats) -> int:
+    address: int = array.__array_interface__["data"][0]
+    return address
+
+
+def latent_to_image(
+    picture: Floats,
+    *,
+    low: float = -1.0,
+    high: float = 1.0,
+    order: str = "rgb",
+    out: NDArray[np.uint8] | None = None,
+) -> NDArray[np.uint8]:
+    """float32 (3, H, W), red first → uint8 (H, W, 3): `low` to 0, `high` to 255, clamped, halves rounded to even.
+
+    (x − low)·(255 / (high − low)), each operation rounded to float32. `order` of the bytes: "rgb" or "bgr".
 
     Raises:
-        KernelError: wrong dtype or shape, or a NaN in the picture.
+        KernelError: wrong dtype or shape, a NaN in the picture, `high` not above `low`, an unknown order.
     """
     float_array("picture", picture, None)
     if picture.ndim != 3 or picture.shape[0] != 3:
         raise KernelError("picture", found=described(picture), expected="float32 of shape (3, H, W)")
+    if not (math.isfinite(low) and math.isfinite(high) and high > low):
+        raise KernelError("high", found=f"low {low}, high {high}", expected="finite numbers, high above low")
+    if order not in ("rgb", "bgr"):
+        raise KernelError("order", found=order, expected="rgb or bgr")
     out = output(out, (picture.shape[1], picture.shape[2], 3), np.uint8)
-    if not kernels.latent_to_image(picture, out):
+    if not kernels.latent_to_image(picture, -float(low), 255.0 / (float(high) - float(low)), order == "bgr", out):
         raise KernelError("picture", found="NaN", expected="finite numbers")
     return out
 
 
-def normal_noise(seed: int, step: int, shape: Sequence[int]) -> Floats:
-    """Standard normal float32 numbers of `shape`, the same on every backend for the same `seed` and `step`.
+def normal_noise(seed: int, step: int, shape: Sequence[int], *, out: Floats | None = None) -> Floats:
+    """Standard normal float32 numbers of `shape`, the same bits on every backend for the same `seed` and `step`.
 
     Philox 4x64-10 and Box–Muller; `chiasm.kernels.reference.normal_noise` gives every bit of the recipe. The streams of
     two steps never overlap.
@@ -67,9 +118,17 @@ def normal_noise(seed: int, step: int, shape: Sequence[int]) -> Floats:
     Raises:
         KernelError: `seed` outside [0, 2^128), `step` outside [0, 2^64), a negative length in `shape`.
     """
+    key = _key(seed, step)
+    if any(length < 0 for length in shape):
+        raise KernelError("shape", found=tuple(shape), expected="lengths of 0 or more")
+    out = output(out, tuple(int(length) for length in shape), np.float32)
+    kernels.normal_noise(*key, out)
+    return out
+
+
+def _key(seed: int, step: int) -> tuple[int, int, int]:
+    """(low word, high word, step)."""
     for name, value, bits in (("seed", seed, 128), ("step", step, 64)):
         if not isinstance(value, (int, np.integer)) or not 0 <= int(value) < 1 << bits:
             raise KernelError(name, found=value, expected=f"a whole number in [0, 2^{bits})")
-    if any(length < 0 for length in shape):
-        raise KernelError("shape", found=tuple(shape), expected="lengths of 0 or more")
-    return _normal_noise(int(seed), int(step), tuple(int(length) for length in shape))
+    return int(seed) & _WORD, int(seed) >> 64, int(step)

@@ -5,16 +5,14 @@ Arguments are checked by `chiasm.kernels`; these functions trust them and write 
 
 from __future__ import annotations
 
-from .diffusion import denoise_step, latent_to_image, normal_noise
+from .diffusion import denoise_step, denoise_step_fresh, latent_to_image, normal_noise
 from .image import ImagePlan, image_to_tensors
-from .quantise import dequantize, quantize
-from .search import topk_bytes, topk_floats
-from .sound import Mel, mel_frames, mel_level
 
 __all__ = [
     "ImagePlan",
     "Mel",
     "denoise_step",
+    "denoise_step_fresh",
     "dequantize",
     "image_to_tensors",
     "latent_to_image",
