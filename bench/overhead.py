@@ -82,7 +82,7 @@ class _BareChain:
         bundle = open_bundle(settings.bundle)
         manifest = bundle.manifest
         self._prepare = Preparer(manifest, bundle.read)
-        self._fusion = settings.fusion or manifest.fusion.default
+        self._fusion = settings.fusion or manifest.fused.default
         self.manifest = manifest
         self.graphs: dict[str, BareGraph] = {}
         for part in _parts_of_a_step(manifest, self._fusion):
@@ -93,8 +93,8 @@ class _BareChain:
     def run(self, captures: Captures, index: int, once: Callable[[BareGraph], float]) -> dict[str, float]:
         """Seconds of every stage on sample `index`, each graph run `once`."""
         seconds: dict[str, float] = {}
-        fuse = self.graphs[self.manifest.fusion.kinds[self._fusion]]
-        fuse.fill({"presence": np.ones((1, len(self.manifest.fusion.order)), np.float32)})
+        fuse = self.graphs[self.manifest.fused.kinds[self._fusion]]
+        fuse.fill({"presence": np.ones((1, len(self.manifest.fused.order)), np.float32)})
         for modality in self.manifest.modalities:
             graph = self.graphs[modality.part]
             graph.fill(self._prepare(captures.packet(modality.name, index)))
@@ -110,7 +110,7 @@ class _BareChain:
 
 def _parts_of_a_step(manifest: Manifest, fusion: str) -> list[str]:
     parts = [modality.part for modality in manifest.modalities]
-    parts.append(manifest.fusion.kinds[fusion])
+    parts.append(manifest.fused.kinds[fusion])
     return list(dict.fromkeys([*parts, *(head.part for head in manifest.heads.values())]))
 
 

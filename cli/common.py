@@ -31,6 +31,7 @@ __all__ = [
     "bundle_path",
     "emit_json",
     "freshest",
+    "hint",
     "known_modalities",
     "progress",
     "source_uri",
@@ -145,7 +146,7 @@ def split_modalities(words: Sequence[str], options: Sequence[str]) -> tuple[str,
             raise InputError("unknown option", found=word, expected="--MODALITY VALUE", fix="See --help.")
         value = value if equals else next(rest, "")
         if not value or (not equals and value.startswith("--")):
-            raise InputError(f"--{name} needs a value", found=value or "nothing", fix=_hint(name, options))
+            raise InputError(f"--{name} needs a value", found=value or "nothing", fix=hint(name, options))
         if name in values:
             raise InputError(f"--{name} is given twice", expected="each modality once")
         values[name] = value
@@ -165,14 +166,15 @@ def known_modalities(
     expected = ", ".join(f"--{name}" for name in by_name)
     for name in values:
         if name not in by_name:
-            fix = _hint(name, [*by_name, *options])
+            fix = hint(name, [*by_name, *options])
             raise InputError("the bundle has no such modality", found=f"--{name}", expected=expected, fix=fix)
     if not values:
         raise InputError("no modality is given", expected=f"at least one of {expected}")
     return [by_name[name] for name in values]
 
 
-def _hint(name: str, names: Sequence[str]) -> str | None:
+def hint(name: str, names: Sequence[str]) -> str | None:
+    """The option that a misspelt one was perhaps meant to be, as a sentence."""
     near = difflib.get_close_matches(name, [known.lstrip("-") for known in names], n=1)
     return f"Did you mean --{near[0]}?" if near else None
 

@@ -1,4 +1,4 @@
-"""`chiasm generate`: a picture of what the other senses describe."""
+"""`chiasm generate`: a picture of what the other senses, or words, describe."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from .common import (
     ThreadsOption,
     bundle_path,
     freshest,
+    hint,
     known_modalities,
     option_names,
     progress,
@@ -24,6 +25,7 @@ from .common import (
 from .png import png_bytes
 
 if TYPE_CHECKING:
+    from ..runtime.manifest import Decoder
     from ..runtime.pipeline import Pipeline
     from ..runtime.values import Array, Packet
 
@@ -34,8 +36,21 @@ def command(
     ctx: typer.Context,
     bundle: BundleArgument,
     out: Annotated[Path, typer.Option(metavar="FILE", help="The PNG to write.")] = Path("picture.png"),
+    negative: Annotated[
+        str | None, typer.Option(metavar="WORDS", help="What the picture is guided away from, beside --text.")
+    ] = None,
+    init: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The picture to start from; of a one-pass bundle, to turn.")
+    ] = None,
+    mask: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Where --init may change: a picture, white where it may.")
+    ] = None,
+    strength: Annotated[
+        float | None,
+        typer.Option(metavar="NUMBER", help="How much --init may change, up to 1; default: 0.8, with --mask 1."),
+    ] = None,
     steps: Annotated[
-        int | None, typer.Option(metavar="COUNT", help="Denoising steps; default: the most the bundle has.", min=1)
+        int | None, typer.Option(metavar="COUNT", help="Denoising steps; default: the bundle's.", min=1)
     ] = None,
     seed: Annotated[int, typer.Option(metavar="NUMBER", help="Seed of the noise: same seed, same picture.", min=0)] = 0,
     guidance: Annotated[
@@ -49,17 +64,20 @@ def command(
         float, typer.Option(metavar="S", help="Use what the files held at this moment, in seconds.", min=0)
     ] = 1.0,
     scale: Annotated[
-        int, typer.Option(metavar="COUNT", help="Enlarge the picture by this whole number.", min=1, max=16)
-    ] = 4,
+        int | None,
+        typer.Option(
+            metavar="COUNT", help="Enlarge by this whole number; default: small pictures by 4.", min=1, max=16
+        ),
+    ] = None,
     backend: BackendOption = "auto",
     precision: PrecisionOption = "auto",
     threads: ThreadsOption = None,
     fusion: FusionOption = None,
 ) -> None:
-    """Make the picture that the given senses describe.
+    """Make the picture that the given senses, or words, describe.
 
     Give each modality of the bundle as --NAME VALUE. The reference has --text WORDS, --audio FILE.wav (or a video with
-    sound), --radar FILE.npz and --image FILE.
+    sound), --radar FILE.npz and --image FILE. A bundle with prompts takes --text WORDS, and may take --init and --mask.
 
     Example: chiasm generate reference --text "An ambulance ahead in the rain." --out picture.png
     """
@@ -71,12 +89,21 @@ def command(
     options = option_names(ctx)
     word, values = split_modalities([bundle, *ctx.args], options)
     with load(bundle_path(word), backend, precision, threads, fusion=fusion) as pipeline:
-        chosen = known_modalities(values, pipeline.manifest.modalities, options)
-        packets = {modality.name: _together(freshest(modality, values[modality.name], at)) for modality in chosen}
-        counts = _counts(pipeline, steps, all_steps)
-        pictures = [_picture(pipeline, packets, count, seed, guidance, decoder) for count in counts]
+        drawing = _decoder(pipeline)
+        asked: dict[str, Any] = {
+            "seed": seed,
+            "guidance": guidance,
+            "decoder": decoder,
+            "negative": negative,
+            "strength": strength,
+        }
+        given = _given(pipeline, values, init, at, options)
+        if mask is not None:
+            asked["mask"] = _read(mask)
+        counts = _counts(drawing, steps, all_steps)
+        pictures = [_picture(pipeline, count, {**asked, **given}) for count in counts]
     write_file(out, png_bytes(_side_by_side(pictures, scale)))
-    words = " and ".join(packets)
+    words = " and ".join(given)
     stderr().print(f"{out}: from {words}, {'/'.join(map(str, counts))} steps, seed {seed}", soft_wrap=True)
 
 
@@ -87,6 +114,46 @@ def _must_be_png(out: Path) -> None:
         raise SinkError("the picture cannot be written", found=f"--out {out}", expected="a name ending in .png")
 
 
+def _decoder(pipeline: Pipeline) -> Decoder:
+    from ..runtime.errors import InputError
+
+    decoder = pipeline.manifest.decoder
+    if decoder is None:
+        raise InputError("this bundle generates no pictures", expected="a bundle with a decoder")
+    return decoder
+
+
+def _given(
+    pipeline: Pipeline, values: dict[str, str], init: Path | None, at: float, options: list[str]
+) -> dict[str, Any]:
+    """What the picture is made from: packets of modalities, or words and a picture."""
+    from ..runtime.errors import InputError
+    from ..runtime.manifest import OnePassDecoder
+
+    decoder = _decoder(pipeline)
+    one_pass = isinstance(decoder, OnePassDecoder)
+    if not isinstance(decoder, OnePassDecoder) and not decoder.prompts:
+        if init is not None:
+            raise InputError("this bundle starts from no picture", found=f"--init {init}", expected="its modalities")
+        chosen = known_modalities(values, pipeline.manifest.modalities, options)
+        return {modality.name: _together(freshest(modality, values[modality.name], at)) for modality in chosen}
+    known = [] if one_pass else ["text"]
+    for name in values:
+        if name not in known:
+            expected = "--init FILE" if one_pass else "--text WORDS"
+            raise InputError("the bundle has no such input", found=f"--{name}", expected=expected,
+                             fix=hint(name, [*known, *options]))  # fmt: skip
+    if one_pass and init is None:
+        raise InputError("no picture is given", expected="--init FILE")
+    return dict(values) if init is None else {**values, "image": _read(init)}
+
+
+def _read(path: Path) -> Array:
+    from ..runtime.sources.pictures import read_picture
+
+    return read_picture(path)
+
+
 def _together(packet: Packet) -> Packet:
     """Captured now, like all the others: a picture of the morning may be joined with words of the evening."""
     from msgspec.structs import replace
@@ -94,26 +161,18 @@ def _together(packet: Packet) -> Packet:
     return replace(packet, time_s=0.0)
 
 
-def _counts(pipeline: Pipeline, steps: int | None, all_steps: bool) -> list[int]:
-    from ..runtime.errors import InputError
+def _counts(decoder: Decoder, steps: int | None, all_steps: bool) -> list[int]:
+    from ..runtime.manifest import OnePassDecoder
 
-    decoder = pipeline.manifest.decoder
-    if decoder is None:
-        raise InputError("this bundle generates no pictures", expected="a bundle with a decoder")
-    known = sorted(int(count) for count in decoder.timesteps)
-    if all_steps:
-        return known
-    return [known[-1] if steps is None else steps]
+    offered, usual = ((1,), 1) if isinstance(decoder, OnePassDecoder) else (decoder.steps, decoder.default_steps)
+    return list(offered) if all_steps else [usual if steps is None else steps]
 
 
-def _picture(
-    pipeline: Pipeline, packets: dict[str, Any], steps: int, seed: int, guidance: float | None, decoder: str | None
-) -> Array:
+def _picture(pipeline: Pipeline, steps: int, asked: dict[str, Any]) -> Array:
     """The last step's picture, uint8 (H, W, 3)."""
     picture: Array | None = None
     with progress(f"{steps} steps") as advance:
-        made = pipeline.generate(steps=steps, seed=seed, guidance=guidance, decoder=decoder, **packets)
-        for generation in made:
+        for generation in pipeline.generate(steps=steps, **asked):
             advance(f"step {generation.step} of {generation.steps}", generation.step / generation.steps)
             picture = generation.picture
     if picture is None:
@@ -121,8 +180,9 @@ def _picture(
     return picture
 
 
-def _side_by_side(pictures: list[Array], scale: int) -> Array:
+def _side_by_side(pictures: list[Array], scale: int | None) -> Array:
     import numpy as np
 
     row = np.concatenate(pictures, axis=1)
-    return np.ascontiguousarray(row.repeat(scale, axis=0).repeat(scale, axis=1))
+    times = scale if scale is not None else (4 if pictures[0].shape[1] <= 128 else 1)
+    return np.ascontiguousarray(row.repeat(times, axis=0).repeat(times, axis=1))

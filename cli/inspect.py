@@ -9,7 +9,7 @@ from .common import BundleArgument, JsonOption, bundle_path, emit_json, stdout
 
 if TYPE_CHECKING:
     from ..runtime.bundle import Bundle
-    from ..runtime.manifest import Manifest, Part
+    from ..runtime.manifest import Decoder, Manifest, Part
 
 
 def command(bundle: BundleArgument, as_json: JsonOption = False) -> None:
@@ -53,7 +53,8 @@ def _print(bundle: Bundle) -> None:
     out.print(
         f"{bundle.path}, schema {manifest.schema}, made by chiasm {manifest.chiasm or 'unknown'}\n", soft_wrap=True
     )
-    out.print(_modalities(manifest))
+    if manifest.modalities:
+        out.print(_modalities(manifest))
     out.print(_parts(manifest))
     out.print(_answers(manifest))
     report = _verification(bundle)
@@ -119,23 +120,32 @@ def _gives(part: Part) -> str:
 
 def _answers(manifest: Manifest) -> Any:
     table = _table("answers", "what", "how")
-    kinds = ", ".join(
-        f"{kind} (default)" if kind == manifest.fusion.default else kind for kind in manifest.fusion.kinds
-    )
-    table.add_row("fusion", kinds)
+    if manifest.fusion is not None:
+        default = manifest.fusion.default
+        kinds = ", ".join(f"{kind} (default)" if kind == default else kind for kind in manifest.fusion.kinds)
+        table.add_row("fusion", kinds)
     for name, head in manifest.heads.items():
         table.add_row(name, ", ".join(head.labels) or head.kind)
     decoder = manifest.decoder
     if decoder is None:
         table.add_row("pictures", "none")
         return table
-    steps = ", ".join(sorted(decoder.timesteps, key=int))
-    low, high = decoder.guidance_range
-    size = f"{decoder.picture[1]}x{decoder.picture[0]}"
-    table.add_row(
-        "pictures", f"{size} in {steps} steps, guidance {low:g} to {high:g}, decoders {', '.join(decoder.pictures)}"
-    )
+    table.add_row("pictures", _drawing(decoder))
     return table
+
+
+def _drawing(decoder: Decoder) -> str:
+    from ..runtime.manifest import OnePassDecoder
+
+    size = f"{decoder.picture[1]}x{decoder.picture[0]}"
+    if isinstance(decoder, OnePassDecoder):
+        return f"{size} in one pass from a picture of {decoder.source.width}x{decoder.source.height}"
+    low, high = decoder.guidance_range
+    source = f"from text ({', '.join(decoder.prompts)})" if decoder.prompts else "from what the senses perceive"
+    start = ", or started from a picture" if decoder.encoder is not None else ""
+    steps = ", ".join(map(str, decoder.steps))
+    how = f"{decoder.schedule.kind} in {steps} steps, guidance {low:g} to {high:g}"
+    return f"{size} {source}{start}; {how}; decoders {', '.join(decoder.pictures)}"
 
 
 def _shape(shape: tuple[int, ...]) -> str:

@@ -61,11 +61,11 @@ def command(
     if as_json:
         emit_json(report)
     else:
-        print_report(decode(raw), manifest.fusion.default)
+        print_report(decode(raw), manifest.fused.default)
     if write or (write is None and bundle != "reference"):
         write_file(opened.path / FILE, raw)
         stderr().print(f"Written: {opened.path / FILE}", soft_wrap=True)
-    raise_failures(failures(report, manifest.fusion.default))
+    raise_failures(failures(report, manifest.fused.default))
 
 
 def _load(checkpoint: str | None) -> Assembly | None:

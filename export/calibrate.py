@@ -13,8 +13,9 @@ from itertools import combinations
 
 import numpy as np
 
+from ..kernels import denoise_step, plan_steps
 from ..runtime.errors import ExportError
-from ..runtime.manifest import Decoder, ImageModality, Manifest
+from ..runtime.manifest import DiffusionDecoder, ImageModality, Manifest
 from ..runtime.preprocess import Preparer
 from ..runtime.values import Array, Packet
 from .sessions import Runner
@@ -57,7 +58,7 @@ def prepare(manifest: Manifest, read: Callable[[str], bytes], packets: Sequence[
 def fuse_feeds(manifest: Manifest, tokens: Tokens, present: Sequence[str], ages: Mapping[str, float]) -> Feeds:
     """Inputs of a fusion part as the runtime feeds them: zeros for absent tokens, presence 0 or 1, ages in seconds."""
     shapes = {each.name: each.tokens for each in manifest.modalities}
-    order = manifest.fusion.order
+    order = manifest.fused.order
     feeds: Feeds = {
         name: tokens[name] if name in present else np.zeros((1, *shapes[name]), np.float32) for name in order
     }
@@ -86,13 +87,13 @@ def part_feeds(
     feeds = {each.part: list(encoders[each.name])[:count] for each in manifest.modalities}
     tokens = {each.name: _tokens(graphs[each.part], feeds[each.part]) for each in manifest.modalities}
     fused = list(_fusion(manifest, tokens, count, random))
-    for part in manifest.fusion.kinds.values():
+    for part in manifest.fused.kinds.values():
         feeds[part] = fused
-    fusion = Runner(graphs[manifest.fusion.kinds[manifest.fusion.default]])
+    fusion = Runner(graphs[manifest.fused.kinds[manifest.fused.default]])
     states = [fusion(each)["state"].copy() for each in fused]
     for part in {head.part for head in manifest.heads.values()}:
         feeds[part] = [{"state": state} for state in states]
-    if manifest.decoder is not None:
+    if isinstance(manifest.decoder, DiffusionDecoder):
         conditions = [fusion(each)["state"].copy() for each in _conditions(manifest, tokens, count)]
         feeds |= _decoder(manifest.decoder, Runner(graphs[manifest.decoder.denoiser]), conditions, count, random)
     return feeds
@@ -107,7 +108,7 @@ def _fusion(
     manifest: Manifest, tokens: Mapping[str, Sequence[Array]], count: int, random: np.random.Generator
 ) -> Iterator[Feeds]:
     """Every set of present modalities in turn, with ages drawn from an exponential distribution."""
-    sets = subsets(manifest.fusion.order)
+    sets = subsets(manifest.fused.order)
     for index in range(count):
         now = {name: each[index % len(each)] for name, each in tokens.items()}
         ages = {name: float(random.exponential(_AGE_S)) for name in now}
@@ -117,7 +118,7 @@ def _fusion(
 def _conditions(manifest: Manifest, tokens: Mapping[str, Sequence[Array]], count: int) -> Iterator[Feeds]:
     """What a picture is made from: fresh packets of every set of the other modalities, without the picture itself."""
     images = {each.name for each in manifest.modalities if isinstance(each, ImageModality)}
-    every = subsets(manifest.fusion.order)
+    every = subsets(manifest.fused.order)
     sets = [each for each in every if not images.intersection(each)] or every
     for index in range(count):
         now = {name: each[index % len(each)] for name, each in tokens.items()}
@@ -125,28 +126,28 @@ def _conditions(manifest: Manifest, tokens: Mapping[str, Sequence[Array]], count
 
 
 def _decoder(
-    decoder: Decoder, denoiser: Runner, states: Sequence[Array], count: int, random: np.random.Generator
+    decoder: DiffusionDecoder, denoiser: Runner, states: Sequence[Array], count: int, random: np.random.Generator
 ) -> dict[str, list[Feeds]]:
     """Sample as the runtime does, with every number of steps in turn; keep what denoiser and decoders were fed."""
-    plans = list(decoder.timesteps.values())
+    plans = [plan_steps(decoder.schedule, steps) for steps in decoder.steps]
     seen: list[Feeds] = []
     ends: list[Feeds] = []
     low, high = decoder.guidance_range
     for index in range(count):
         guidance = np.array([random.uniform(low, high)], np.float32)
         latents = random.standard_normal((1, *decoder.latent)).astype(np.float32)
-        times = plans[index % len(plans)]
-        for step, time in enumerate(times):
+        plan = plans[index % len(plans)]
+        latents *= np.float32(plan.start)
+        for step in plan.steps:
             feed = {
-                "latents": latents,
-                "timestep": np.array([time], np.float32),
+                "latents": np.float32(step.input_scale) * latents,
+                "timestep": np.array([step.time], np.float32),
                 "state": states[index % len(states)],
                 "guidance": guidance,
             }
             seen.append(feed)
-            clean = latents - np.float32(time) * denoiser(feed)["prediction"]
-            after = np.float32(times[step + 1] if step + 1 < len(times) else 0.0)
-            latents = (1 - after) * clean + after * random.standard_normal(clean.shape).astype(np.float32)
+            noise = random.standard_normal(latents.shape).astype(np.float32)
+            latents = denoise_step(latents, denoiser(feed)["prediction"], noise, step)
         ends.append({"latents": latents})
     order = random.permutation(len(seen))[:count]
     feeds = {decoder.denoiser: [seen[index] for index in order]}

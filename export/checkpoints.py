@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from ..runtime.errors import CheckpointError, MissingExtraError
-from ..runtime.manifest import Decoder, Fusion, Head, Modality, Model, TextModality
+from ..runtime.manifest import DiffusionDecoder, Fusion, Head, Modality, Model, TextModality
 from . import interfaces
 from .assembly import Assembly, PartSource
 
@@ -90,7 +90,7 @@ class Config:
     state: int
     fusion: FusionConfig
     heads: Mapping[str, HeadConfig]
-    decoder: Decoder | None
+    decoder: DiffusionDecoder | None
     modules: Mapping[str, Mapping[str, Any]]
 
     @property
@@ -187,8 +187,8 @@ def _to_config(document: _Document) -> Config:
     return config
 
 
-def _to_decoder(document: _Document) -> Decoder | None:
-    """`decoder` whole, or `sampler` (times and guidance) over parts of the usual names; None for perception only."""
+def _to_decoder(document: _Document) -> DiffusionDecoder | None:
+    """`decoder` whole, or `sampler` (schedule and guidance) over parts of the usual names; None for perception only."""
     given = document.decoder if document.decoder is not None else document.sampler
     if given is None:
         return None
@@ -196,9 +196,9 @@ def _to_decoder(document: _Document) -> Decoder | None:
         raise CheckpointError("config.json has `decoder` or `sampler` but not both `latent` and `picture`")
     latent, picture = document.latent, document.picture
     pictures = {name: part for name, part in _PICTURES.items() if part in document.modules}
-    usual = {"denoiser": "denoiser", "pictures": pictures, "default": "full"}
+    usual = {"kind": "diffusion", "denoiser": "denoiser", "pictures": pictures, "default": "full"}
     sizes = {"latent": (latent.channels, latent.size, latent.size), "picture": (picture.height, picture.width)}
-    return msgspec.convert({**usual, **given, **sizes}, Decoder, strict=False)
+    return msgspec.convert({**usual, **given, **sizes}, DiffusionDecoder, strict=False)
 
 
 def _check_parts(config: Config) -> None:

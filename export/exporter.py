@@ -85,7 +85,7 @@ def _pack(work: Workshop, fused: FusedReport | None, out: Path) -> None:
     chosen = {part: preferred(own, work.settings.worth) for part, own in work.variants.items()}
     manifest = make_manifest(work.assembly, found, entries, chosen, work.settings.tolerances, files)
     report = _report(work, fused, chosen)
-    raise_failures(failures(report, manifest.fusion.default))
+    raise_failures(failures(report, manifest.fused.default))
     pack(manifest, graphs, files | {FILE: encode(report)}, out)
 
 

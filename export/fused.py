@@ -62,7 +62,7 @@ def accuracy(
     decide = _Decider(manifest, graphs, kind, heads)
     found: Accuracy = {}
     with _workers() as workers:
-        sets = subsets(manifest.fusion.order)
+        sets = subsets(manifest.fused.order)
         for present, right in zip(sets, workers.map(partial(decide.count, tokens, labels), sets), strict=True):
             found[subset_name(present)] = {name: count / len(tokens) for name, count in right.items()}
             advance(len(tokens))
@@ -74,7 +74,7 @@ class _Decider:
 
     def __init__(self, manifest: Manifest, graphs: Graphs, kind: str, heads: Mapping[str, Head]) -> None:
         self.manifest, self.heads = manifest, heads
-        self.fusion = Runner(graphs[manifest.fusion.kinds[kind]])
+        self.fusion = Runner(graphs[manifest.fused.kinds[kind]])
         self.runners = {part: Runner(graphs[part]) for part in {head.part for head in heads.values()}}
 
     def count(

@@ -37,7 +37,7 @@ def verify_fused(work: Workshop) -> FusedReport | None:
         labels,
         lambda words, share: work.progress(words, 0.7 + 0.2 * share),
     )
-    known = made[work.draft.fusion.default]
+    known = made[work.draft.fused.default]
     mender = _Mender(work, samples, labels, known["fp32"])
     for precision in present:
         if precision != "fp32":
@@ -77,19 +77,19 @@ class _Mender:
 
     def _accuracy(self, precision: str, graphs: Mapping[str, Mapping[str, bytes]]) -> fused.Accuracy:
         draft = self.work.draft
-        default = draft.fusion.kinds[draft.fusion.default]
+        default = draft.fused.kinds[draft.fused.default]
         self.work.progress(f"fused accuracy again: {precision}", 0.9)
         chosen = {
             part: runnable(own[precision], precision) if precision in own else own["fp32"]
             for part, own in graphs.items()
-            if part == default or part not in draft.fusion.kinds.values()
+            if part == default or part not in draft.fused.kinds.values()
         }
         tokens = fused.encode(draft, chosen, self.samples)
-        return fused.accuracy(draft, chosen, draft.fusion.default, tokens, self.labels)
+        return fused.accuracy(draft, chosen, draft.fused.default, tokens, self.labels)
 
     def _culprit(self, precision: str, present: str, head: str) -> str:
         """The part whose variant alone costs most accuracy on that set of modalities and head."""
-        graphs, fusion = self.work.graphs(), self.work.draft.fusion
+        graphs, fusion = self.work.graphs(), self.work.draft.fused
         used = {each.part for each in self.work.draft.modalities if each.name in present.split("+")}
         used |= {fusion.kinds[fusion.default], *(each.part for each in self.work.draft.heads.values())}
         shares = {}

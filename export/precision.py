@@ -16,8 +16,22 @@ from .graphs import FLOAT, HALF, Graph, make_node
 __all__ = ["FP32_OPERATORS", "before_log", "compress", "to_fp16"]
 
 FP32_OPERATORS = frozenset(
-    ["Softmax", "LayerNormalization", "ReduceSum", "ReduceMean", "ReduceMax", "Exp", "Log", "Sqrt", "Div", "Pow",
-    "Reciprocal", "Sin", "Cos", "Clip"]
+    [
+        "Softmax",
+        "LayerNormalization",
+        "ReduceSum",
+        "ReduceMean",
+        "ReduceMax",
+        "Exp",
+        "Log",
+        "Sqrt",
+        "Div",
+        "Pow",
+        "Reciprocal",
+        "Sin",
+        "Cos",
+        "Clip",
+    ]
 )
 """Kept in FP32: sums of squares overflow 65504, small denominators vanish, angles and logarithms lose digits."""
 

@@ -97,13 +97,13 @@ def fused_accuracy(
 
     A part that lacks a precision runs in FP32.
     """
-    default = manifest.fusion.default
+    default = manifest.fused.default
     runs = [(default, each) for each in precisions] + [
-        (kind, "fp32") for kind in manifest.fusion.kinds if kind != default
+        (kind, "fp32") for kind in manifest.fused.kinds if kind != default
     ]
     found: dict[str, dict[str, fused.Accuracy]] = {}
     tokens: dict[str, list[Feeds]] = {}
-    total, done = len(runs) * len(samples) * len(subsets(manifest.fusion.order)), 0
+    total, done = len(runs) * len(samples) * len(subsets(manifest.fused.order)), 0
 
     for kind, precision in runs:
 
@@ -115,9 +115,9 @@ def fused_accuracy(
         graphs = {
             part: _graph(each, precision)
             for part, each in variants.items()
-            if part not in manifest.fusion.kinds.values()
+            if part not in manifest.fused.kinds.values()
         }
-        part = manifest.fusion.kinds[kind]
+        part = manifest.fused.kinds[kind]
         graphs[part] = _graph(variants[part], precision)
         if precision not in tokens:
             progress(f"encoding {len(samples)} samples: {precision}", done / total)
@@ -216,7 +216,7 @@ def verify(
         passed=True, reference="torch" if assembly else "fp32 graph", tolerances=manifest.tolerances, parts=parts,
         fused=report, machine=machine().to_dict(), packages=packages(), notes=() if halves else (_NO_HALVES,),
     )  # fmt: skip
-    return msgspec.structs.replace(whole, passed=not failures(whole, manifest.fusion.default))
+    return msgspec.structs.replace(whole, passed=not failures(whole, manifest.fused.default))
 
 
 def _parts(

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..runtime.manifest import DiffusionDecoder
 from ..runtime.pipeline import Pipeline, load
 from .dataset import MODALITIES
 from .held_out import PICTURE_FROM, HeldOut
@@ -22,11 +23,11 @@ class BundleModel:
         self._bundle, self._options = bundle, {"backend": backend, "precision": precision}
         self._open: dict[str, Pipeline] = {}
         first = load(bundle, backend, precision)
-        self.kinds = tuple(first.manifest.fusion.kinds)
-        self.default = first.manifest.fusion.default
+        self.kinds = tuple(first.manifest.fused.kinds)
+        self.default = first.manifest.fused.default
         self._open[self.default] = first
         decoder = first.manifest.decoder
-        self.steps = tuple(sorted(int(steps) for steps in decoder.timesteps)) if decoder is not None else ()
+        self.steps = decoder.steps if isinstance(decoder, DiffusionDecoder) else ()
 
     def _pipeline(self, kind: str) -> Pipeline:
         if kind not in self._open:

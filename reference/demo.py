@@ -102,10 +102,10 @@ def _check(seconds: float, manifest: Manifest) -> None:
         raise InputError(
             "the drive has no such length", found=f"{seconds} s", expected=f"{SHORTEST_S:g} to {LONGEST_S:g} s"
         )
-    if set(manifest.fusion.order) != {"image", "text", "audio", "radar"}:
+    if set(manifest.fused.order) != {"image", "text", "audio", "radar"}:
         raise InputError(
             "the demo drives with the reference model's senses",
-            found=", ".join(manifest.fusion.order),
+            found=", ".join(manifest.fused.order),
             expected="image, text, audio, radar",
             fix="Use the word reference.",
         )

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from ..runtime.manifest import DiffusionDecoder
 from ..runtime.pipeline import Pipeline
 from ..runtime.sinks.painting import Canvas, Colour, Pen
 from .radar import render_radar
@@ -52,12 +53,12 @@ class Example:
 def make_examples(pipeline: Pipeline, seed: int, advance: Callable[[float], None]) -> list[Example]:
     """Two scenes with one picture for every condition and number of steps that the bundle has."""
     decoder = pipeline.manifest.decoder
-    if decoder is None:
+    if not isinstance(decoder, DiffusionDecoder):
         return []
     from .draw import render_image
 
     height, width = decoder.picture
-    steps = [number for number in STEPS if str(number) in decoder.timesteps]
+    steps = [number for number in STEPS if number in decoder.steps]
     total, done = len(WANTED) * len(CONDITIONS) * len(steps), count(1)
     examples = []
     for kind, weather in WANTED:

@@ -76,7 +76,7 @@ class Story:
     @property
     def modalities(self) -> tuple[str, ...]:
         """Names in the order of the fusion head."""
-        return self.manifest.fusion.order
+        return self.manifest.fused.order
 
     @property
     def outages(self) -> dict[str, tuple[float, float]]:

@@ -30,7 +30,7 @@ class TorchModel:
         self.kinds = tuple(self._config.fusion.kinds)
         self.default = self._config.fusion.default
         decoder = self._config.decoder
-        self.steps = tuple(sorted(int(steps) for steps in decoder.timesteps)) if decoder is not None else ()
+        self.steps = decoder.steps if decoder is not None else ()
         self._seen: dict[tuple[int, str], tuple[list[Tensor], list[Tensor]]] = {}
 
     @property
@@ -98,7 +98,8 @@ class TorchModel:
 
         decoder = cast(Any, self._config.decoder)
         state = self._states(scenes, self.default, tuple(MODALITIES.index(name) for name in PICTURE_FROM), "captions")
-        times, denoiser = decoder.timesteps[str(steps)], self._nets[decoder.denoiser]
+        times = {len(times): times for times in decoder.schedule.times}[steps]
+        denoiser = self._nets[decoder.denoiser]
         noise = fresh_noise(steps, (len(scenes), *decoder.latent), seed=0)
         made = []
         for at in range(0, len(scenes), _BATCH):

@@ -27,8 +27,8 @@ class Heads:
             for name, head in heads.items()
             if head.kind == "classes"
         ]
-        fused = next(head for head in heads.values() if head.kind == "embedding")
-        self._embedding = sessions[fused.part].results[fused.output]
+        fused = [head for head in heads.values() if head.kind == "embedding"]  # none in a bundle without fusion
+        self._embedding = sessions[fused[0].part].results[fused[0].output] if fused else np.empty((1, 0), np.float32)
 
     def run(self, state: Array) -> tuple[NDArray[np.float32], dict[str, dict[str, float]], dict[str, str]]:
         """(embedding (D,), scores[head][label] summing to 1, best label by head) of a state (1, S)."""

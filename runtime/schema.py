@@ -10,12 +10,15 @@ from typing import Literal
 
 import msgspec
 
+from .decoders import Decoder, DiffusionDecoder, OnePassDecoder, PictureInput, Prompt
+from .errors import InputError
 from .values import TensorSpec
 
 __all__ = [
     "SCHEMA",
     "AudioModality",
     "Decoder",
+    "DiffusionDecoder",
     "ExternalFile",
     "Fusion",
     "Head",
@@ -23,8 +26,11 @@ __all__ = [
     "Manifest",
     "Modality",
     "Model",
+    "OnePassDecoder",
     "Part",
+    "PictureInput",
     "Precision",
+    "Prompt",
     "SeriesModality",
     "TextModality",
     "Tolerances",
@@ -155,24 +161,6 @@ class Head(_Struct, frozen=True, kw_only=True):
     labels: tuple[str, ...] = ()
 
 
-class Decoder(_Struct, frozen=True, kw_only=True):
-    """Few-step flow sampler: x ← noise; per step v = denoiser(x, t, state, guidance), x0 = x − t·v, renoise to next t.
-
-    `timesteps[str(steps)]`: the times of that many steps, first 1.0. `latent`: (C, h, w); `picture`: (height, width).
-    `pictures` maps a name ("tiny", "full") to the part that turns latents into the picture in [-1, 1].
-    """
-
-    denoiser: str
-    pictures: dict[str, str]
-    default: str
-    schedule: Literal["flow-consistency"]
-    timesteps: dict[str, tuple[float, ...]]
-    latent: tuple[int, int, int]
-    picture: tuple[int, int]
-    guidance: float
-    guidance_range: tuple[float, float]
-
-
 class Tolerances(_Struct, frozen=True, kw_only=True):
     """What `verify` holds the variants to."""
 
@@ -183,15 +171,31 @@ class Tolerances(_Struct, frozen=True, kw_only=True):
 
 
 class Manifest(_Struct, frozen=True, kw_only=True):
-    """The whole of manifest.json. `files` are the other files of the bundle with their SHA-256."""
+    """The whole of manifest.json. `files` are the other files of the bundle with their SHA-256.
+
+    Without `fusion` (and then without heads) the bundle decides nothing: it encodes what modalities it has, or it
+    generates.
+    """
 
     schema: int
     model: Model
     modalities: tuple[Modality, ...]
     parts: dict[str, Part]
-    fusion: Fusion
+    fusion: Fusion | None = None
     heads: dict[str, Head]
     tolerances: Tolerances
     files: dict[str, str]
     decoder: Decoder | None = None
     chiasm: str = ""
+
+    @property
+    def fused(self) -> Fusion:
+        """The fusion. Raises InputError in a bundle that has none."""
+        if self.fusion is None:
+            raise InputError(
+                "This bundle does not decide",
+                found="no fusion in it",
+                expected="a bundle with fusion and heads",
+                fix="It only generates: use generate" if self.decoder is not None else "It only encodes: use encode",
+            )
+        return self.fusion

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Array", "Generation", "Packet", "Result", "Snapshot", "TensorSpec"]
+__all__ = ["Array", "Asked", "Generation", "Packet", "Result", "Snapshot", "TensorSpec"]
 
 Array = NDArray[Any]
 
@@ -91,9 +91,24 @@ class Result(msgspec.Struct, frozen=True, eq=False):
         return out
 
 
+class Asked(msgspec.Struct, frozen=True, eq=False):
+    """What a caller asks of a generation, as it was handed in; None is the bundle's own choice, or nothing."""
+
+    steps: Any = None
+    seed: Any = 0
+    guidance: Any = None
+    decoder: Any = None
+    preview: bool = False
+    negative: Any = None
+    mask: Any = None
+    strength: Any = None
+    noise: Any = None
+
+
 class Generation(msgspec.Struct, frozen=True, eq=False):
     """One step of a generation: `step` of `steps`; `latents` (C, h, w), the clean estimate x0 after this step.
 
+    After the last step they are what the sampler ends on; of a one-pass generator, the picture (3, H, W) in [-1, 1].
     `picture` uint8 (H, W, 3): on the last step; on every step when asked for (`preview=True`).
     """
 

@@ -70,11 +70,17 @@ def _modality(name: str) -> dict[str, Any]:
 
 def _decoder() -> dict[str, Any]:
     return {
+        "kind": "diffusion",
         "denoiser": "denoiser",
         "pictures": {"full": "picture", "tiny": "picture.tiny"},
         "default": "full",
-        "schedule": "flow-consistency",
-        "timesteps": {"1": [1.0], "2": [1.0, 0.5], "4": [1.0, 0.75, 0.5, 0.25]},
+        "schedule": {
+            "kind": "flow-consistency",
+            "prediction_type": "flow",
+            "times": [[1.0], [1.0, 0.5], [1.0, 0.75, 0.5, 0.25]],
+        },
+        "steps": [1, 2, 4],
+        "default_steps": 4,
         "latent": list(LATENT),
         "picture": [LATENT[1] * 8, LATENT[2] * 8],
         "guidance": 2.0,

@@ -130,8 +130,13 @@ def _finish(ctx: Context, student: nn.Module, states: NDArray[np.float16]) -> No
         {
             "modules": {"denoiser": {"kind": "denoiser", **NUMBERS}},
             "sampler": {
-                "schedule": "flow-consistency",
-                "timesteps": TIMESTEPS,
+                "schedule": {
+                    "kind": "flow-consistency",
+                    "prediction_type": "flow",
+                    "times": list(TIMESTEPS.values()),
+                },
+                "steps": [int(steps) for steps in TIMESTEPS],
+                "default_steps": max(int(steps) for steps in TIMESTEPS),
                 "guidance": GUIDANCE,
                 "guidance_range": list(GUIDANCE_RANGE),
             },

@@ -2,15 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
 from ..errors import BundleError, InputError
-from ..manifest import TextModality
 from ..values import Array
 
-__all__ = ["TextPreparer"]
+__all__ = ["TextConstants", "TextPreparer"]
+
+
+class TextConstants(Protocol):
+    """What the preparer needs to know of a text modality, or of a prompt."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def tokenizer(self) -> str: ...
+    @property
+    def length(self) -> int: ...
+    @property
+    def pad_id(self) -> int: ...
 
 
 class TextPreparer:
@@ -18,15 +30,16 @@ class TextPreparer:
 
     `tokenizer`: the bytes of a `tokenizer.json` (Hugging Face tokenizers format). Cutting and padding in that file are
     ignored; the manifest's `length` and `pad_id` hold. Special tokens that the file adds stay when the text is cut.
+    `empty`: a text without words is one too, as the prompt that guides nowhere is.
 
     Raises:
         BundleError: the bytes are no tokenizer.
     """
 
-    def __init__(self, tokenizer: bytes, modality: TextModality) -> None:
+    def __init__(self, tokenizer: bytes, modality: TextConstants, *, empty: bool = False) -> None:
         from tokenizers import Tokenizer  # 50 ms to import: only where there is text
 
-        self._modality = modality
+        self._modality, self._empty = modality, empty
         try:
             self._tokenizer = Tokenizer.from_str(tokenizer.decode("utf-8"))
             self._tokenizer.no_padding()
@@ -52,7 +65,7 @@ class TextPreparer:
         name = self._modality.name
         if not isinstance(text, str):
             raise InputError(f"{name} is not text", found=type(text).__name__, expected="str")
-        if not text or text.isspace():
+        if not self._empty and (not text or text.isspace()):
             raise InputError(
                 f"{name} is empty", found=repr(text[:40]), expected="words", fix="Leave it out when there is none"
             )
@@ -60,7 +73,7 @@ class TextPreparer:
             tokens = self._tokenizer.encode(text).ids
         except Exception as error:  # lone surrogates: the library cannot take them as UTF-8
             raise InputError(f"{name} cannot be tokenised", found=ascii(text[:40]), expected="valid Unicode") from error
-        if not tokens:
+        if not tokens and not self._empty:
             raise InputError(
                 f"{name} has no token that the bundle's tokenizer knows",
                 found=repr(text[:40]),

@@ -1,0 +1,118 @@
+"""Modalities → a decision: encoders, fusion and heads of one bundle, as far as it has them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from time import perf_counter
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .bundle import Bundle
+from .encode import Encoder
+from .errors import NoModalityError
+from .fuse import Fuser
+from .heads import Heads
+from .intake import unknown_modality
+from .preprocess import Preparer
+from .sessions import Sessions
+from .values import Result, Snapshot
+
+__all__ = ["Senses"]
+
+
+class Senses:
+    """Opens the session of every encoder, of one fusion kind (None: the bundle has no fusion) and of the heads."""
+
+    def __init__(self, bundle: Bundle, sessions: Sessions, fusion: str | None, *, cache: bool) -> None:
+        manifest = bundle.manifest
+        self.cache = cache
+        self.names = tuple(m.name for m in manifest.modalities) if manifest.fusion is None else manifest.fusion.order
+        self._bundle = bundle
+        self._max_age = {m.name: math.inf if m.max_age_s is None else m.max_age_s for m in manifest.modalities}
+        preparer = Preparer(manifest, bundle.read)
+        self._encoders: dict[str, Encoder] = {}
+        for name in self.names:
+            modality = bundle.modality(name)
+            session = sessions.get(modality.part)
+            self._encoders[name] = Encoder(name, session, preparer)
+        self._answers = [encoder.embedding for encoder in self._encoders.values()]
+        ends = np.cumsum([len(answer) for answer in self._answers], dtype=int).tolist()
+        self._places = {name: slice(a, b) for name, a, b in zip(self.names, [0, *ends], ends, strict=False)}
+        tokens = {name: encoder.tokens for name, encoder in self._encoders.items()}
+        self._fusion = None if fusion is None else manifest.fused.kinds[fusion]
+        self._fuser = None if self._fusion is None else Fuser(sessions.get(self._fusion), self.names, tokens)
+        self._heads = Heads(manifest.heads, sessions.get)
+
+    @property
+    def runs(self) -> dict[str, int]:
+        """part → how often it ran."""
+        counts: dict[str, int] = {}
+        for encoder in self._encoders.values():
+            part = self._bundle.modality(encoder.modality).part
+            counts[part] = counts.get(part, 0) + encoder.runs
+        if self._fusion is not None and self._fuser is not None:
+            counts[self._fusion] = self._fuser.runs
+        return counts | self._heads.runs
+
+    def decide(self, snapshot: Snapshot) -> Result:
+        """One decision. Raises InputError, NoModalityError, and InputError in a bundle without fusion."""
+        start = perf_counter()
+        timings: dict[str, float] = {}
+        ages, encoded = self.encode(snapshot, timings)
+        fusing = perf_counter()
+        state, weights = self.fuse(ages)
+        answering = perf_counter()
+        embedding, scores, labels = self._heads.run(state)
+        done = perf_counter()
+        embeddings = self.embeddings(ages)
+        timings["fuse"] = answering - fusing
+        timings["heads"] = done - answering
+        shares = {name: weight for name, weight in zip(self.names, weights, strict=True) if name in ages}
+        timings["total"] = perf_counter() - start
+        return Result(
+            snapshot.time_s, embedding, embeddings, scores, labels, shares, ages, timings, tuple(encoded), snapshot
+        )
+
+    def embeddings(self, names: Iterable[str]) -> dict[str, NDArray[np.float32]]:
+        """modality → embedding (D,) of the packet that it saw last, read-only: slices of one copy of all of them."""
+        block = np.concatenate(self._answers)
+        block.setflags(write=False)
+        return {name: block[self._places[name]] for name in names}
+
+    def encode(self, snapshot: Snapshot, timings: dict[str, float]) -> tuple[dict[str, float], list[str]]:
+        """(ages of the present modalities in order, modalities whose encoder ran)."""
+        packets, known, keep, ages, ran = snapshot.packets, snapshot.ages, self.cache, {}, []
+        for name, encoder in self._encoders.items():
+            packet = packets.get(name)
+            if packet is None or (age := known[name]) > self._max_age[name]:
+                encoder.silence()
+                continue
+            ages[name] = age
+            if encoder.encode(packet, keep=keep):
+                ran.append(name)
+                prepared, encoded = encoder.stages
+                timings[prepared], timings[encoded] = encoder.prepare_s, encoder.run_s
+        if not ages or len(packets) > len(ages):
+            self._explain(snapshot, ages)
+        return ages, ran
+
+    def fuse(self, ages: Mapping[str, float]) -> tuple[NDArray[np.float32], list[float]]:
+        """(state (1, S), which the next call overwrites; weights of all modalities in order)."""
+        assert self._fuser is not None  # the pipeline asks first whether there is a fusion
+        present = [1.0 if name in ages else 0.0 for name in self.names]
+        return self._fuser.run(present, [ages.get(name, 0.0) for name in self.names])
+
+    def _explain(self, snapshot: Snapshot, ages: Mapping[str, float]) -> None:
+        """Raise for unknown modalities, and when everything is missing or too old; some being too old is fine."""
+        for name in snapshot.packets:
+            if name not in self._encoders:
+                raise unknown_modality(name, self.names)
+        if not ages:
+            old = [f"{n} is {snapshot.ages[n]:.3g} s old (at most {self._max_age[n]:g} s)" for n in snapshot.packets]
+            raise NoModalityError(
+                "All modalities are too old to count" if old else "No modality is present",
+                found="; ".join(old) or None,
+                expected=f"at least one of {', '.join(self.names)}",
+            )
