@@ -140,7 +140,7 @@ def _given(
     known = [] if one_pass else ["text"]
     for name in values:
         if name not in known:
-            expected = "--init FILE" if one_pass else "--text WORDS"
+            expected = "--init FILE" if one_pass else "--text WORDS, --init FILE"
             raise InputError("the bundle has no such input", found=f"--{name}", expected=expected,
                              fix=hint(name, [*known, *options]))  # fmt: skip
     if one_pass and init is None:

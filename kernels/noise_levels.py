@@ -27,11 +27,19 @@ _LARGEST_BETA = 0.999
 
 @lru_cache(maxsize=16)
 def alphas_cumprod(kind: str, start: float, end: float, count: int, zero_snr: bool) -> Doubles:
-    """(count,) products of 1 − beta up to each training timestep. `kind`: linear, scaled_linear, squaredcos_cap_v2."""
+    """(count,) products of 1 − beta up to each training timestep. `kind`: linear, scaled_linear, squaredcos_cap_v2.
+
+    Raises:
+        KernelError: an unknown kind, betas that leave no signal before the end, or no noise at the beginning.
+    """
     betas = _betas(kind, start, end, count)
-    if zero_snr:
-        betas = _to_zero_snr(betas)
-    table = np.cumprod((np.float32(1.0) - betas).astype(np.float64)).astype(np.float32).astype(np.float64)
+    with np.errstate(invalid="ignore", divide="ignore"):  # what comes of it is refused below
+        if zero_snr:
+            betas = _to_zero_snr(betas)
+        table = np.cumprod((np.float32(1.0) - betas).astype(np.float64)).astype(np.float32).astype(np.float64)
+    if not (table[0] < 1.0 and table[-2] > 0.0 and (zero_snr or table[-1] > 0.0)):
+        raise KernelError("beta_end", found=f"betas from {start:g} to {end:g}",
+                          expected="betas that leave some signal and some noise at every timestep")  # fmt: skip
     table.flags.writeable = False
     return table
 

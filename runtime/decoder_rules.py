@@ -55,7 +55,6 @@ def _promise(spec: TensorSpec) -> tuple[str, tuple[int, ...]]:
 def _check_denoiser(decoder: DiffusionDecoder, manifest: Manifest) -> None:
     where, latent = "decoder.denoiser", ("float32", (1, *decoder.latent))
     denoiser = part_of(decoder.denoiser, where, manifest)
-    has_tensors(f"{where}, outputs", denoiser.outputs, {"prediction": latent})
     expected: Promises = {"latents": latent, "timestep": _SCALAR}
     found = {spec.name for spec in denoiser.inputs}
     if decoder.prompts:
@@ -64,18 +63,18 @@ def _check_denoiser(decoder: DiffusionDecoder, manifest: Manifest) -> None:
         must(manifest.fusion is not None, "decoder.prompts", "none", "prompts, because there is no fusion")
         assert manifest.fusion is not None
         expected["state"] = ("float32", (1, manifest.fusion.state))
-    told = "guidance" in found
-    if told:
+    if "guidance" in found:
         expected["guidance"] = _SCALAR
-    elif not decoder.prompts:
-        limits = decoder.guidance_range
-        must(limits == (1.0, 1.0), "decoder.guidance_range", list(limits), "[1, 1]: the denoiser is not told of it")
     if "mask" in found or "masked" in found:
         expected |= {"mask": ("float32", (1, 1, *decoder.latent[1:])), "masked": latent}
         must(
             decoder.encoder is not None, "decoder.encoder", None, "a part, because the denoiser takes a masked picture"
         )
     has_only(f"{where}, inputs", denoiser.inputs, expected)
+    has_tensors(f"{where}, outputs", denoiser.outputs, {"prediction": latent})
+    if "guidance" not in found and not decoder.prompts:
+        limits = decoder.guidance_range
+        must(limits == (1.0, 1.0), "decoder.guidance_range", list(limits), "[1, 1]: the denoiser is not told of it")
 
 
 def _conditions(prompts: Mapping[str, Prompt], manifest: Manifest, found: set[str]) -> Promises:
@@ -129,7 +128,7 @@ def _check_one_pass(decoder: OnePassDecoder, manifest: Manifest) -> None:
     must(all(value > 0 for value in source.std), "decoder.source, std", source.std, "more than zero")
     must(source.scale != 0, "decoder.source, scale", source.scale, "not zero")
     part = part_of(decoder.part, "decoder.part", manifest)
-    expected: Promises = {"picture": ("float32", (1, 3, source.height, source.width))}
+    expected: Promises = {"source": ("float32", (1, 3, source.height, source.width))}
     noise = [spec for spec in part.inputs if spec.name == "noise"]
     expected |= {spec.name: ("float32", spec.shape) for spec in noise}
     has_only("decoder.part, inputs", part.inputs, expected)

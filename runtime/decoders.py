@@ -67,7 +67,7 @@ class PictureInput(_Struct, frozen=True, kw_only=True):
 
 
 class OnePassDecoder(_Struct, tag="one-pass", tag_field="kind", frozen=True, kw_only=True):
-    """One run of one part: a prepared picture (and perhaps `noise`) → the picture in [-1, 1], (height, width)."""
+    """One run of one part: `source`, a prepared picture, and perhaps `noise` → `picture` (1, 3, H, W) in [-1, 1]."""
 
     part: str
     source: PictureInput

@@ -31,7 +31,7 @@ class OnePass:
         if asked.steps not in (None, 1):
             raise InputError("This bundle draws in one pass", found=f"{asked.steps} steps", expected="1 step")
         picture = prepared_picture(image, self._decoder.source)
-        feeds: dict[str, Array] = {"picture": picture}
+        feeds: dict[str, Array] = {"source": picture}
         try:
             feeds |= {name: kernels.normal_noise(asked.seed, 0, shape) for name, shape in self._noise.items()}
         except kernels.KernelError as error:

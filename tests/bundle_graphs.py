@@ -29,13 +29,13 @@ ambulance none road rain fog night clear siren exit blocked unit all radio check
 WORDS = tuple(_SENTENCE.split())
 TOKENS = {"image": 16, "text": 8, "audio": 8, "radar": 8}
 _ONNX = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
-_SPEC = dict[str, Any]
+Spec = dict[str, Any]
 
 
-class _Graph:
+class Graph:
     """Collects nodes and seeded weights; `build` makes the model's bytes in one precision."""
 
-    def __init__(self, name: str, inputs: list[_SPEC], outputs: list[_SPEC], precision: str) -> None:
+    def __init__(self, name: str, inputs: list[Spec], outputs: list[Spec], precision: str) -> None:
         self.name, self.inputs, self.outputs, self.precision = name, inputs, outputs, precision
         self.nodes: list[onnx.NodeProto] = []
         self.constants: list[onnx.TensorProto] = []
@@ -67,7 +67,7 @@ class _Graph:
         return self.op("Div", x, self.op("Max", norm, self.const([1e-6], "float32")), out=out)
 
     def build(self) -> bytes:
-        def info(spec: _SPEC) -> onnx.ValueInfoProto:
+        def info(spec: Spec) -> onnx.ValueInfoProto:
             return helper.make_tensor_value_info(spec["name"], _ONNX[spec["dtype"]], spec["shape"])
 
         graph = helper.make_graph(
@@ -78,55 +78,55 @@ class _Graph:
         return bytes(model.SerializeToString())
 
 
-def _spec(name: str, *shape: int, dtype: str = "float32") -> _SPEC:
+def spec(name: str, *shape: int, dtype: str = "float32") -> Spec:
     return {"name": name, "dtype": dtype, "shape": list(shape)}
 
 
-def _encoder(name: str, inputs: list[_SPEC], precision: str, body: Callable[[_Graph], str]) -> tuple[_SPEC, bytes]:
-    outputs = [_spec("tokens", 1, TOKENS[name], WIDTH), _spec("embedding", 1, WIDTH)]
-    graph = _Graph(name, inputs, outputs, precision)
+def _encoder(name: str, inputs: list[Spec], precision: str, body: Callable[[Graph], str]) -> tuple[Spec, bytes]:
+    outputs = [spec("tokens", 1, TOKENS[name], WIDTH), spec("embedding", 1, WIDTH)]
+    graph = Graph(name, inputs, outputs, precision)
     graph.op("Tanh", body(graph), out="tokens")
     graph.unit(graph.op("ReduceMean", "tokens", axes=[1], keepdims=0), out="embedding")
     return {"inputs": inputs, "outputs": outputs}, graph.build()
 
 
-def _image(g: _Graph) -> str:
+def _image(g: Graph) -> str:
     pooled = g.op("AveragePool", "pixels", kernel_shape=[16, 16], strides=[16, 16])
     rows = g.op("Transpose", g.op("Reshape", pooled, g.const([1, 3, 16])), perm=[0, 2, 1])
     return g.op("MatMul", rows, g.weight(3, WIDTH, gain=3))
 
 
-def _text(g: _Graph) -> str:
+def _text(g: Graph) -> str:
     words = g.op("Gather", g.weight(len(WORDS) + 3, WIDTH, gain=8), "ids", axis=0)
     mask = g.op("Unsqueeze", g.op("Cast", "mask", to=TensorProto.FLOAT), g.const([2]))
     kept = g.op("Reshape", g.op("Mul", words, mask), g.const([1, 4, 8, WIDTH]))
     return g.op("ReduceSum", kept, g.const([1]), keepdims=0)
 
 
-def _audio(g: _Graph) -> str:
+def _audio(g: Graph) -> str:
     loud = g.op("Abs", g.op("Reshape", "waveform", g.const([1, 8, 250, 8])))
     return g.op("MatMul", g.op("ReduceMean", loud, axes=[2], keepdims=0), g.weight(8, WIDTH, gain=6))
 
 
-def _radar(g: _Graph) -> str:
+def _radar(g: Graph) -> str:
     rows = g.op("ReduceMean", g.op("Reshape", "series", g.const([1, 8, 4, 32])), axes=[2], keepdims=0)
     return g.op("MatMul", rows, g.weight(32, WIDTH, gain=3))
 
 
-_BODIES: dict[str, tuple[list[_SPEC], Callable[[_Graph], str]]] = {
-    "image": ([_spec("pixels", 1, 3, 64, 64)], _image),
-    "text": ([_spec("ids", 1, 32, dtype="int64"), _spec("mask", 1, 32, dtype="int64")], _text),
-    "audio": ([_spec("waveform", 1, 16000)], _audio),
-    "radar": ([_spec("series", 1, 32, 32)], _radar),
+_BODIES: dict[str, tuple[list[Spec], Callable[[Graph], str]]] = {
+    "image": ([spec("pixels", 1, 3, 64, 64)], _image),
+    "text": ([spec("ids", 1, 32, dtype="int64"), spec("mask", 1, 32, dtype="int64")], _text),
+    "audio": ([spec("waveform", 1, 16000)], _audio),
+    "radar": ([spec("series", 1, 32, 32)], _radar),
 }
 
 
-def _fuse(kind: str, order: tuple[str, ...], precision: str) -> tuple[_SPEC, bytes]:
+def _fuse(kind: str, order: tuple[str, ...], precision: str) -> tuple[Spec, bytes]:
     """Mean tokens weighed by presence · exp(−age); a learned vector stands in for what is absent."""
-    inputs = [_spec(name, 1, TOKENS[name], WIDTH) for name in order]
-    inputs += [_spec("presence", 1, len(order)), _spec("age", 1, len(order))]
-    outputs = [_spec("state", 1, STATE), _spec("weights", 1, len(order))]
-    g = _Graph(f"fuse.{kind}", inputs, outputs, precision)
+    inputs = [spec(name, 1, TOKENS[name], WIDTH) for name in order]
+    inputs += [spec("presence", 1, len(order)), spec("age", 1, len(order))]
+    outputs = [spec("state", 1, STATE), spec("weights", 1, len(order))]
+    g = Graph(f"fuse.{kind}", inputs, outputs, precision)
     freshness = g.op("Max", g.op("Exp", g.op("Neg", "age")), g.const([1e-6], "float32"))
     fresh = g.op("Mul", "presence", freshness)
     g.op("Div", fresh, g.op("ReduceSum", fresh, g.const([1]), keepdims=1), out="weights")
@@ -141,23 +141,23 @@ def _fuse(kind: str, order: tuple[str, ...], precision: str) -> tuple[_SPEC, byt
     return {"inputs": inputs, "outputs": outputs}, g.build()
 
 
-def _heads(precision: str) -> tuple[_SPEC, bytes]:
-    inputs = [_spec("state", 1, STATE)]
+def _heads(precision: str) -> tuple[Spec, bytes]:
+    inputs = [spec("state", 1, STATE)]
     sizes = {"hazard": len(HAZARDS), "weather": len(WEATHERS), "object": len(OBJECTS)}
-    outputs = [_spec("embedding", 1, WIDTH)] + [_spec(name, 1, size) for name, size in sizes.items()]
-    g = _Graph("heads", inputs, outputs, precision)
+    outputs = [spec("embedding", 1, WIDTH)] + [spec(name, 1, size) for name, size in sizes.items()]
+    g = Graph("heads", inputs, outputs, precision)
     g.unit(g.op("MatMul", "state", g.weight(STATE, WIDTH)), out="embedding")
     for name, size in sizes.items():
         g.op("Softmax", g.op("MatMul", "state", g.weight(STATE, size, gain=4)), out=name, axis=-1)
     return {"inputs": inputs, "outputs": outputs}, g.build()
 
 
-def _denoiser(precision: str) -> tuple[_SPEC, bytes]:
+def _denoiser(precision: str) -> tuple[Spec, bytes]:
     """v = x + t + (1 + 0.1·guidance)·W·state: enough to depend on every input."""
     c, h, w = LATENT
-    inputs = [_spec("latents", 1, c, h, w), _spec("timestep", 1), _spec("state", 1, STATE), _spec("guidance", 1)]
-    outputs = [_spec("prediction", 1, c, h, w)]
-    g = _Graph("denoiser", inputs, outputs, precision)
+    inputs = [spec("latents", 1, c, h, w), spec("timestep", 1), spec("state", 1, STATE), spec("guidance", 1)]
+    outputs = [spec("prediction", 1, c, h, w)]
+    g = Graph("denoiser", inputs, outputs, precision)
     wish = g.op("Reshape", g.op("MatMul", "state", g.weight(STATE, c)), g.const([1, c, 1, 1]))
     tenth = g.op("Mul", "guidance", g.const([0.1], "float32"))
     push = g.op("Mul", wish, g.op("Add", tenth, g.const([1.0], "float32")))
@@ -165,10 +165,10 @@ def _denoiser(precision: str) -> tuple[_SPEC, bytes]:
     return {"inputs": inputs, "outputs": outputs}, g.build()
 
 
-def _picture(name: str, precision: str) -> tuple[_SPEC, bytes]:
+def _picture(name: str, precision: str) -> tuple[Spec, bytes]:
     c, h, w = LATENT
-    inputs, outputs = [_spec("latents", 1, c, h, w)], [_spec("picture", 1, 3, h * 8, w * 8)]
-    g = _Graph(name, inputs, outputs, precision)
+    inputs, outputs = [spec("latents", 1, c, h, w)], [spec("picture", 1, 3, h * 8, w * 8)]
+    g = Graph(name, inputs, outputs, precision)
     rows = g.op("Transpose", "latents", perm=[0, 2, 3, 1])
     colours = g.op("Transpose", g.op("MatMul", rows, g.weight(c, 3)), perm=[0, 3, 1, 2])
     large = g.op("Resize", colours, "", g.const([1, 1, 8, 8], "float32"), mode="nearest")

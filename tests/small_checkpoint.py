@@ -58,8 +58,9 @@ def small_config(decoder: bool = True) -> dict[str, Any]:
             "latent": {"channels": 8, "size": 8},
             "picture": {"height": 64, "width": 64},
             "decoder": {"denoiser": "denoiser", "pictures": {"full": "picture"}, "default": "full",
-                        "schedule": "flow-consistency", "timesteps": {"1": [1.0], "2": [1.0, 0.5]}, "guidance": 2.0,
-                        "guidance_range": [1.0, 4.0]},
+                        "schedule": {"kind": "flow-consistency", "prediction_type": "flow",
+                                     "times": [[1.0], [1.0, 0.5]]},
+                        "steps": [1, 2], "default_steps": 2, "guidance": 2.0, "guidance_range": [1.0, 4.0]},
         }  # fmt: skip
     return config
 

@@ -70,7 +70,7 @@ def test_a_sampler_over_parts_of_the_usual_names(folder: Path) -> None:
     whole = read_config(folder).decoder
 
     def shorten(config: dict[str, Any]) -> None:
-        keys = ("schedule", "timesteps", "guidance", "guidance_range")
+        keys = ("schedule", "steps", "default_steps", "guidance", "guidance_range")
         config["sampler"] = {key: config["decoder"][key] for key in keys}
         del config["decoder"]
 

@@ -300,3 +300,36 @@ def test_what_is_known_to_say_nothing_may_be_skipped() -> None:
         kind="ddim", prediction_type="epsilon", rescale_betas_zero_snr=True, timestep_spacing="trailing"
     )
     assert len(plan_steps(schedule, 4, 0.5).steps) == 2
+
+
+@settings(deadline=None)
+@given(
+    st.sampled_from(["ddim", "euler", "euler-ancestral", "lcm", "tcd", "flow-match"]),
+    st.dictionaries(
+        st.sampled_from(Schedule.__struct_fields__[2:]),
+        st.one_of(
+            st.floats(), st.integers(-3, 2000), st.booleans(), st.sampled_from([1e-9, 1e-7, 0.999, 1e308, 1e-320])
+        ),
+        max_size=4,
+    ),
+    st.integers(1, 60),
+)
+def test_whatever_the_constants_are_there_is_a_plan_or_our_error(
+    kind: str, changes: dict[str, Any], steps: int
+) -> None:
+    import msgspec
+
+    flow = kind.startswith("flow")
+    given_values = {"kind": kind, "prediction_type": "flow" if flow else "v_prediction", **changes}
+    try:
+        schedule = msgspec.convert(given_values, Schedule)
+    except msgspec.ValidationError:
+        assume(False)
+        raise
+    try:
+        plan = plan_steps(schedule, steps)
+    except KernelError as error:
+        assert error.argument in (*Schedule.__struct_fields__, "steps")  # noqa: PT017
+    else:
+        for step in plan.steps:
+            assert np.isfinite([step.clean_x, step.clean_p, step.next_x, step.next_clean, step.noise]).all()

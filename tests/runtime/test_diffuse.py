@@ -28,7 +28,7 @@ def _session(path: Path, part: str) -> Any:
 
 def _state(pipeline: Pipeline, **values: Any) -> np.ndarray:
     pipeline(**values)
-    state: np.ndarray = pipeline._sessions.get("fuse.adaptive").run(pipeline._fuser._feeds)["state"].copy()
+    state: np.ndarray = pipeline._sessions.get("fuse.adaptive").run(pipeline._senses._fuser._feeds)["state"].copy()
     return state
 
 

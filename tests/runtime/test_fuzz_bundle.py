@@ -12,6 +12,7 @@ from bundles import tiny_bundle, tiny_manifest
 from chiasm.runtime.bundle import open_bundle
 from chiasm.runtime.errors import BundleError, ChiasmError
 from chiasm.runtime.manifest import Manifest, parse
+from drawing_bundles import one_pass_bundle, prompt_bundle
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -70,6 +71,24 @@ def _mutate(document: Any, place: tuple[Any, ...], value: Any, action: str) -> N
 def test_one_field_changed(place: tuple[Any, ...], value: Any, action: str) -> None:
     document = json.loads(GOOD)
     _mutate(document, place, value, action)
+    _only_our_errors(json.dumps(document).encode())
+
+
+@pytest.fixture(scope="module")
+def drawing(tmp_path_factory: pytest.TempPathFactory) -> list[dict[str, Any]]:
+    """The manifests of bundles that only generate."""
+    folder = tmp_path_factory.mktemp("drawing")
+    paths = (prompt_bundle(folder), prompt_bundle(folder, name="fills", told=True, fills=True), one_pass_bundle(folder))
+    return [json.loads((path / "manifest.json").read_text()) for path in paths]
+
+
+@settings(max_examples=1000, **CASES)
+@given(data=st.data())
+def test_one_field_of_a_decoder_changed(drawing: list[dict[str, Any]], data: st.DataObject) -> None:
+    document = json.loads(json.dumps(data.draw(st.sampled_from(drawing))))
+    places = [place for place in _places(document) if place[0] == "decoder"]
+    place, value = data.draw(st.sampled_from(places)), data.draw(hostile)
+    _mutate(document, place, value, data.draw(st.sampled_from(["set", "set", "delete", "add", "swap"])))
     _only_our_errors(json.dumps(document).encode())
 
 

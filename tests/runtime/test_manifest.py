@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from bundles import MODALITIES, tiny_manifest
 from chiasm.runtime.errors import ManifestError, SchemaVersionError, UnsafePathError
-from chiasm.runtime.manifest import MAX_BYTES, SCHEMA, ImageModality, SeriesModality, encode, parse
+from chiasm.runtime.manifest import MAX_BYTES, SCHEMA, DiffusionDecoder, ImageModality, SeriesModality, encode, parse
 
 
 def _bytes(mutate: Callable[[dict[str, Any]], object] = lambda m: None) -> bytes:
@@ -36,8 +36,8 @@ def test_a_right_manifest_is_parsed() -> None:
     assert tuple(modality.name for modality in manifest.modalities) == MODALITIES
     assert isinstance(manifest.modalities[0], ImageModality)
     assert isinstance(manifest.modalities[3], SeriesModality)
-    assert manifest.decoder is not None
-    assert manifest.decoder.timesteps["4"] == (1.0, 0.75, 0.5, 0.25)
+    assert isinstance(manifest.decoder, DiffusionDecoder)
+    assert manifest.decoder.schedule.times[-1] == (1.0, 0.75, 0.5, 0.25)
 
 
 def test_encode_and_parse_are_inverse_and_readable() -> None:
@@ -145,20 +145,7 @@ BROKEN: list[tuple[str, Any, str]] = [
     ("heads/hazard/labels", ["a"] * 7, "twice"),
     ("heads/embedding/kind", "classes", "labels"),
     ("heads", {}, "exactly one"),
-    ("decoder/denoiser", "heads", "decoder.denoiser"),
-    ("decoder/pictures", {}, "default"),
-    ("decoder/pictures/full", "image", "decoder.pictures.full"),
-    ("decoder/default", "huge", "decoder.default"),
-    ("decoder/timesteps", {}, "at least one"),
-    ("decoder/timesteps/2", [1.0], "as many times"),
-    ("decoder/timesteps/2", [1.0, 1.0], "falling"),
-    ("decoder/timesteps/2", [0.9, 0.5], "1.0 first"),
-    ("decoder/timesteps/2", [1.0, 0.0], "falling"),
-    ("decoder/timesteps/02", [1.0, 0.5], "as its key says"),
-    ("decoder/guidance", 9.0, "guidance"),
-    ("decoder/guidance_range", [5.0, 1.0], "guidance"),
-    ("decoder/latent", [4, 8, 8], "latents"),
-    ("decoder/picture", [32, 32], "picture"),
+    ("fusion", None, "no fusion"),
     ("tolerances/int8_cosine", -1, "tolerances"),
     ("files/tokenizer.json", "no hash", "hexadecimal"),
 ]
