@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from ..runtime.manifest import AudioModality, Decoder, ImageModality, Modality, SeriesModality
+from ..runtime.manifest import AudioModality, DiffusionDecoder, ImageModality, Modality, SeriesModality
 from ..runtime.values import TensorSpec
 
 __all__ = ["Interface", "denoiser", "encoder", "fusion", "heads", "picture"]
@@ -40,14 +40,14 @@ def heads(state: int, names: Sequence[str]) -> Interface:
     return Interface("heads", (_f32("state", 1, state),), tuple(names))
 
 
-def denoiser(decoder: Decoder, state: int) -> Interface:
+def denoiser(decoder: DiffusionDecoder, state: int) -> Interface:
     """Latents, time, state and guidance → the prediction."""
     latents = _f32("latents", 1, *decoder.latent)
     inputs = (latents, _f32("timestep", 1), _f32("state", 1, state), _f32("guidance", 1))
     return Interface("denoiser", inputs, ("prediction",))
 
 
-def picture(decoder: Decoder) -> Interface:
+def picture(decoder: DiffusionDecoder) -> Interface:
     """Latents → the picture."""
     return Interface("picture", (_f32("latents", 1, *decoder.latent),), ("picture",))
 
