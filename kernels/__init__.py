@@ -1,8 +1,8 @@
 """Fast operations, each with a slow twin: compiled C++ where a compiler was there at install, else NumPy; same results.
 
 `BACKEND` says which is in use. Arguments are checked once for both; a bad one raises `KernelError`. One file a subject:
-image, diffusion, sound, search, quantise; in `reference/` the same in NumPy, in `csrc/` the same in C++. `plan_steps` makes
-the coefficients of a diffusion's steps from the constants of its `Schedule`.
+image, diffusion, sound, search, quantise; in `reference/` the same in NumPy, in `csrc/` the same in C++. `plan_steps`
+makes the coefficients of a diffusion's steps from the constants of its `Schedule`.
 """
 
 from __future__ import annotations

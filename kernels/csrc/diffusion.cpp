@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "resample.hpp"
+#include "instructions.hpp"
 
 namespace chiasm {
 namespace {
