@@ -3,9 +3,10 @@
 """The kernels in C++; chiasm.kernels.reference is the same in NumPy."""
 
 from collections.abc import Sequence
-from typing import Annotated, overload
+from typing import Annotated, Any, overload
 
 import numpy
+import numpy.typing
 from numpy.typing import NDArray
 
 ABI: int = 2
@@ -20,29 +21,27 @@ class ImagePlan:
         source_height: int,
         source_width: int,
         kind: str,
-        row_start: Annotated[NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)],
-        row_count: Annotated[NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)],
-        row_weight: Annotated[NDArray[numpy.int32], dict(shape=(None, None), order="C", device="cpu", writable=False)],
-        column_start: Annotated[NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)],
-        column_count: Annotated[NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)],
-        column_weight: Annotated[
-            NDArray[numpy.int32], dict(shape=(None, None), order="C", device="cpu", writable=False)
-        ],
+        row_start: numpy.typing.NDArray[numpy.int32],
+        row_count: numpy.typing.NDArray[numpy.int32],
+        row_weight: numpy.typing.NDArray[numpy.int32],
+        column_start: numpy.typing.NDArray[numpy.int32],
+        column_count: numpy.typing.NDArray[numpy.int32],
+        column_weight: numpy.typing.NDArray[numpy.int32],
         height: int,
         width: int,
         top: int,
         left: int,
         bgr: bool,
         hwc: bool,
-        table: Annotated[NDArray, dict(order="C", device="cpu", writable=False)],
-        margin: Annotated[NDArray, dict(order="C", device="cpu", writable=False)] | None,
+        table: numpy.typing.NDArray[Any],
+        margin: numpy.typing.NDArray[Any] | None,
     ) -> None: ...
 
 def image_to_tensors(
-    planes: tuple,
+    planes: tuple[numpy.typing.NDArray[numpy.uint8], ...],
     matrix: tuple[int, int, int, int, int, int] | None,
     plans: Sequence[ImagePlan],
-    outs: Sequence[Annotated[NDArray, dict(order="C", device="cpu")]],
+    outs: Sequence[numpy.typing.NDArray[Any]],
     threads: int,
 ) -> None:
     """One frame to every out, by the plan at the same place."""

@@ -55,6 +55,7 @@ def strided(rng: np.random.Generator, array: Array, *, rows: bool = True) -> Arr
 
 def spec(rng: np.random.Generator, most: int = 60) -> ImageSpec:
     """Any fields, but such that every frame has a target."""
+
     def pick(*words: Any) -> Any:
         return words[rng.integers(len(words))]
 

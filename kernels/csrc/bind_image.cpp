@@ -133,6 +133,10 @@ void choose_instructions(std::optional<std::string> name) {
 
 }  // namespace
 
+// The signatures are spelt out because a stub has no name for an array of any dtype.
+#define CHIASM_ANY "numpy.typing.NDArray[typing.Any]"
+#define CHIASM_INTS "numpy.typing.NDArray[numpy.int32]"
+
 void bind_image(nb::module_ &module) {
     nb::class_<Plan>(module, "ImagePlan", "The numbers of a conversion; chiasm.kernels.geometry.Plan.arguments gives them.")
         .def("__init__",
@@ -145,8 +149,16 @@ void bind_image(nb::module_ &module) {
              },
              "source_height"_a, "source_width"_a, "kind"_a, "row_start"_a.noconvert(), "row_count"_a.noconvert(),
              "row_weight"_a.noconvert(), "column_start"_a.noconvert(), "column_count"_a.noconvert(), "column_weight"_a.noconvert(),
-             "height"_a, "width"_a, "top"_a, "left"_a, "bgr"_a, "hwc"_a, "table"_a.noconvert(), "margin"_a.noconvert().none());
+             "height"_a, "width"_a, "top"_a, "left"_a, "bgr"_a, "hwc"_a, "table"_a.noconvert(), "margin"_a.noconvert().none(),
+             nb::sig("def __init__(self, source_height: int, source_width: int, kind: str, row_start: " CHIASM_INTS
+                     ", row_count: " CHIASM_INTS ", row_weight: " CHIASM_INTS ", column_start: " CHIASM_INTS
+                     ", column_count: " CHIASM_INTS ", column_weight: " CHIASM_INTS
+                     ", height: int, width: int, top: int, left: int, bgr: bool, hwc: bool, table: " CHIASM_ANY
+                     ", margin: " CHIASM_ANY " | None) -> None"));
     module.def("image_to_tensors", &images_to_tensors, "planes"_a, "matrix"_a.none(), "plans"_a, "outs"_a.noconvert(), "threads"_a,
+               nb::sig("def image_to_tensors(planes: tuple[numpy.typing.NDArray[numpy.uint8], ...], matrix: tuple[int, int, int, "
+                       "int, int, int] | None, plans: collections.abc.Sequence[ImagePlan], outs: collections.abc.Sequence[" CHIASM_ANY
+                       "], threads: int) -> None"),
                "One frame to every out, by the plan at the same place.");
     module.def("instructions", &instructions, "The instruction set in use: avx512-vnni, avx512, avx2 or plain.");
     module.def("use_instructions", &choose_instructions, "name"_a.none() = nb::none(),

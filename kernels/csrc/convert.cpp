@@ -28,34 +28,50 @@ std::vector<std::size_t> even_ends(std::size_t length, std::size_t threads) {
     return ends;
 }
 
+// Outputs of the same picture stand together: it is made once.
+std::vector<std::vector<Output>> by_picture(const std::vector<Output> &outputs) {
+    std::vector<std::vector<Output>> pictures;
+    for (const Output &output : outputs) {
+        const auto same = [&](const std::vector<Output> &picture) { return picture.front().plan->same_picture(*output.plan); };
+        const auto found = std::find_if(pictures.begin(), pictures.end(), same);
+        if (found == pictures.end())
+            pictures.push_back({output});
+        else
+            found->push_back(output);
+    }
+    return pictures;
+}
+
 }  // namespace
 
 void convert(const Frame &frame, const std::vector<Output> &outputs, std::size_t threads) {
     const Passes &chosen = passes();
+    const std::vector<std::vector<Output>> pictures = by_picture(outputs);
     std::size_t top = frame.height, bottom = 0, most = 1;
-    for (const Output &output : outputs) {
-        most = std::max(most, output.plan->rows_made());
-        if (output.plan->kind != Kind::across) continue;
-        top = std::min(top, static_cast<std::size_t>(output.plan->rows.axis.lowest()));
-        bottom = std::max(bottom, static_cast<std::size_t>(output.plan->rows.axis.end()));
+    for (const std::vector<Output> &picture : pictures) {
+        const Plan &plan = *picture.front().plan;
+        most = std::max(most, plan.rows_made());
+        if (plan.kind != Kind::across) continue;
+        top = std::min(top, static_cast<std::size_t>(plan.rows.axis.lowest()));
+        bottom = std::max(bottom, static_cast<std::size_t>(plan.rows.axis.end()));
     }
     threads = std::max<std::size_t>(1, std::min(threads, most));
     std::vector<std::vector<std::size_t>> ends;
-    for (const Output &output : outputs) {
-        const Plan &plan = *output.plan;
+    for (const std::vector<Output> &picture : pictures) {
+        const Plan &plan = *picture.front().plan;
         ends.push_back(plan.kind == Kind::across ? ends_by_source(plan.rows.axis, top, bottom, threads)
                                                  : even_ends(plan.rows_made(), threads));
-        emit_margins(plan, output.out);
     }
+    for (const Output &output : outputs) emit_margins(*output.plan, output.out);
     share_out(threads, 1, threads, [&](std::size_t, std::size_t first, std::size_t last) {
         for (std::size_t thread = first; thread < last; ++thread) {
             std::vector<Part> across;
-            for (std::size_t i = 0; i < outputs.size(); ++i) {
-                const Part part{outputs[i], thread ? ends[i][thread - 1] : 0, ends[i][thread]};
+            for (std::size_t i = 0; i < pictures.size(); ++i) {
+                const Part part{pictures[i], thread ? ends[i][thread - 1] : 0, ends[i][thread]};
                 if (part.from == part.to) continue;
-                if (part.output.plan->kind == Kind::across) across.push_back(part);
-                if (part.output.plan->kind == Kind::down) convert_down(frame, chosen, part);
-                if (part.output.plan->kind == Kind::sampled) convert_sampled(frame, chosen, part);
+                if (part.plan().kind == Kind::across) across.push_back(part);
+                if (part.plan().kind == Kind::down) convert_down(frame, chosen, part);
+                if (part.plan().kind == Kind::sampled) convert_sampled(frame, chosen, part);
             }
             if (!across.empty()) convert_across(frame, chosen, across);
         }

@@ -15,10 +15,12 @@ struct Output {
     void *out;
 };
 
-// Rows `from` to `to` of the picture that an output shows.
+// Outputs that show the same picture, one or several, and the rows `from` to `to` of it.
 struct Part {
-    Output output;
+    std::vector<Output> outputs;
     std::size_t from, to;
+
+    const Plan &plan() const { return *outputs.front().plan; }
 };
 
 // Every plan is for frames of this size, and no tensor lies in the frame or in another. The answer is the same for every

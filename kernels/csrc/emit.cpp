@@ -44,16 +44,19 @@ std::size_t place(const Plan &plan, std::size_t channel, std::size_t y, std::siz
 
 }  // namespace
 
-void emit(const Plan &plan, const std::uint8_t *row, std::size_t pixel, std::size_t y, void *out) {
-    Target target{};
-    for (std::size_t colour = 0; colour < 3; ++colour) {
-        const std::size_t channel = plan.bgr ? 2 - colour : colour;
-        target.table[colour] = plan.table.data() + channel * 256 * plan.item;
-        target.first[colour] = static_cast<std::uint8_t *>(out) + place(plan, channel, plan.top + y, plan.left);
+void emit(const std::vector<Output> &outputs, const std::uint8_t *row, std::size_t pixel, std::size_t y) {
+    for (const Output &output : outputs) {
+        const Plan &plan = *output.plan;
+        Target target{};
+        for (std::size_t colour = 0; colour < 3; ++colour) {
+            const std::size_t channel = plan.bgr ? 2 - colour : colour;
+            target.table[colour] = plan.table.data() + channel * 256 * plan.item;
+            target.first[colour] = static_cast<std::uint8_t *>(output.out) + place(plan, channel, plan.top + y, plan.left);
+        }
+        if (plan.item == 4) emit_row<std::uint32_t>(plan, row, pixel, target);
+        if (plan.item == 2) emit_row<std::uint16_t>(plan, row, pixel, target);
+        if (plan.item == 1) emit_row<std::uint8_t>(plan, row, pixel, target);
     }
-    if (plan.item == 4) return emit_row<std::uint32_t>(plan, row, pixel, target);
-    if (plan.item == 2) return emit_row<std::uint16_t>(plan, row, pixel, target);
-    emit_row<std::uint8_t>(plan, row, pixel, target);
 }
 
 void emit_margins(const Plan &plan, void *out) {

@@ -50,11 +50,17 @@ inline void weigh(Source source, const std::int32_t *weight, std::size_t count, 
 
 void stage(const Band &rows, std::uint8_t *staged) {
     const Layout &layout = *rows.layout;
+    const std::size_t step = layout.step;
     for (std::size_t row = 0; row < band; ++row) {
         const std::uint8_t *source = rows.rows[row];
         std::uint8_t *target = staged + row * pixel;
-        for (std::size_t x = 0; x < rows.width; ++x, source += layout.step, target += lanes) {
-            const std::uint8_t four[pixel] = {source[layout.channel[0]], source[layout.channel[1]], source[layout.channel[2]], 0};
+        if (layout.channel[0] == 0) {
+            // The fourth byte is the next pixel's, or none of its business.
+            for (std::size_t x = 0; x < rows.width; ++x) std::memcpy(target + x * lanes, source + x * step, pixel);
+            continue;
+        }
+        for (std::size_t x = 0; x < rows.width; ++x, source += step, target += lanes) {
+            const std::uint8_t four[pixel] = {source[2], source[1], source[0], 0};
             std::memcpy(target, four, pixel);
         }
     }

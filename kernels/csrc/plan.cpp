@@ -75,6 +75,11 @@ Samples checked_samples(std::vector<std::int32_t> first, std::vector<std::int32_
     return samples;
 }
 
+bool Plan::same_picture(const Plan &other) const {
+    return this == &other || (kind == other.kind && rows.axis == other.rows.axis && columns.axis == other.columns.axis &&
+                              row_samples == other.row_samples && column_samples == other.column_samples);
+}
+
 void Plan::check() const {
     const auto fits = [](std::size_t size) { return size >= 1 && size <= static_cast<std::size_t>(longest); };
     demand(fits(source_height) && fits(source_width) && fits(height) && fits(width), "the plan has no size");

@@ -19,6 +19,7 @@ struct Samples {
     Samples() = default;
     Samples(std::vector<std::int32_t> first, std::vector<std::int32_t> second, std::vector<std::int32_t> weight);
     std::size_t length() const { return first.size(); }
+    bool operator==(const Samples &other) const { return first == other.first && second == other.second && weight == other.weight; }
     std::int32_t lowest() const;
     std::int32_t end() const;  // one beyond the last source pixel that is read
 };
@@ -41,6 +42,8 @@ struct Plan {
     std::size_t columns_made() const { return kind == Kind::sampled ? column_samples.length() : columns.length(); }
     std::size_t bytes() const { return 3 * height * width * item; }
 
+    // Whether the pictures are the same, whatever becomes of their bytes.
+    bool same_picture(const Plan &other) const;
     // Throws std::invalid_argument when the picture or its elements do not fit the target.
     void check() const;
 };

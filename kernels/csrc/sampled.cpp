@@ -57,7 +57,7 @@ class Lines {
 }  // namespace
 
 void convert_sampled(const Frame &frame, const Passes &passes, const Part &part) {
-    const Plan &plan = *part.output.plan;
+    const Plan &plan = part.plan();
     const Samples &down = plan.row_samples, &across = plan.column_samples;
     const Layout layout(frame);
     const std::size_t left = static_cast<std::size_t>(across.lowest()) & ~std::size_t{1};
@@ -78,7 +78,7 @@ void convert_sampled(const Frame &frame, const Passes &passes, const Part &part)
             lines.find(one, other, found);
             passes.lerp_down(found[0], found[1], &down.weight[2 * y], size, small.data());
         }
-        emit(plan, small.data(), 4, y, part.output.out);
+        emit(part.outputs, small.data(), 4, y);
     }
 }
 

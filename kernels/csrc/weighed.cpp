@@ -65,7 +65,7 @@ class Across {
 class Falling {
   public:
     Falling(const Passes &passes, const Part &part)
-        : passes_(passes), plan_(*part.output.plan), out_(part.output.out), y_(part.from), to_(part.to),
+        : passes_(passes), plan_(part.plan()), outputs_(part.outputs), y_(part.from), to_(part.to),
           stride_(narrow_stride(plan_)), small_(stride_) {
         std::size_t made = 0, kept = 0, most = 0;
         for (std::size_t y = part.from; y < part.to; ++y) {
@@ -107,12 +107,12 @@ class Falling {
             passes_.down(sources_.data(), plan_.rows, y_, stride_, small_.data());
             row = small_.data();
         }
-        emit(plan_, row, 3, y_, out_);
+        emit(outputs_, row, 3, y_);
     }
 
     const Passes &passes_;
     const Plan &plan_;
-    void *out_;
+    const std::vector<Output> &outputs_;
     std::size_t y_, to_, stride_, first_ = ~std::size_t{0}, last_ = 0, kept_ = 0, origin_ = 0;
     std::vector<std::uint8_t> ring_, small_;
     std::vector<const std::uint8_t *> sources_;
@@ -126,7 +126,7 @@ void convert_across(const Frame &frame, const Passes &passes, const std::vector<
     std::size_t top = frame.height, bottom = 0;
     for (const Part &part : parts) {
         outputs.emplace_back(passes, part);
-        window.add(part.output.plan->columns);
+        window.add(part.plan().columns);
         top = std::min(top, outputs.back().first());
         bottom = std::max(bottom, outputs.back().last());
     }
@@ -143,7 +143,7 @@ void convert_across(const Frame &frame, const Passes &passes, const std::vector<
 }
 
 void convert_down(const Frame &frame, const Passes &passes, const Part &part) {
-    const Plan &plan = *part.output.plan;
+    const Plan &plan = part.plan();
     const Axis &axis = plan.rows.axis;
     Window window;
     window.add(plan.columns);
@@ -166,7 +166,7 @@ void convert_down(const Frame &frame, const Passes &passes, const Part &part) {
         const std::uint8_t **band = across.begin(0);
         for (std::size_t r = 0; r < passes.band; ++r) band[r] = flat.data() + std::min(r, count - 1) * bytes;
         across.run(plan.columns, narrow.data(), stride);
-        for (std::size_t r = 0; r < count; ++r) emit(plan, narrow.data() + r * stride, 3, first + r, part.output.out);
+        for (std::size_t r = 0; r < count; ++r) emit(part.outputs, narrow.data() + r * stride, 3, first + r);
     }
 }
 

@@ -18,6 +18,7 @@ struct Axis {
     std::size_t taps = 0;
 
     std::size_t length() const { return start.size(); }
+    bool operator==(const Axis &other) const { return start == other.start && count == other.count && weight == other.weight; }
     std::int32_t lowest() const { return start.empty() ? 0 : *std::min_element(start.begin(), start.end()); }
     std::int32_t end() const {  // one beyond the last source pixel that is read
         std::int32_t last = 0;

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
 
-from ...kernels import KernelError, image_to_tensor
+from ...kernels import ImageSpec, KernelError, image_to_tensor
 from ..errors import InputError
 from ..manifest import ImageModality
 from ..values import Array
@@ -28,18 +29,7 @@ def image_tensor(image: Any, modality: ImageModality, *, out: Array | None = Non
         raise _refusal(modality.name, pixels)
     out = output(out, (1, 3, modality.height, modality.width), np.float32)
     try:
-        image_to_tensor(
-            pixels,
-            modality.height,
-            modality.width,
-            filter=modality.filter,
-            resize=modality.resize,
-            crop=modality.crop,
-            scale=modality.scale,
-            mean=modality.mean,
-            std=modality.std,
-            out=out[0],
-        )
+        image_to_tensor(pixels, spec=_spec(modality), out=out[0])
     except KernelError as error:
         raise InputError(
             f"{modality.name}: cannot be brought to {modality.height} × {modality.width} ({error.argument})",
@@ -47,6 +37,21 @@ def image_tensor(image: Any, modality: ImageModality, *, out: Array | None = Non
             expected=error.expected,
         ) from error
     return out
+
+
+@lru_cache(maxsize=32)
+def _spec(modality: ImageModality) -> ImageSpec:
+    """What the manifest asks for, as the kernels take it."""
+    return ImageSpec(
+        modality.height,
+        modality.width,
+        filter=modality.filter,
+        resize=modality.resize,
+        crop=modality.crop,
+        scale=modality.scale,
+        mean=modality.mean,
+        std=modality.std,
+    )
 
 
 def _refusal(name: str, pixels: Array) -> InputError:

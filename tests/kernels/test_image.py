@@ -127,6 +127,10 @@ def test_several_outputs_are_those_made_one_by_one() -> None:
         ImageSpec(30, 280, filter="area", resize="exact", order="pillow"),
         ImageSpec(40, 60, filter="opencv-linear", resize="exact"),
         ImageSpec(50, 50, box=(20, 100, 120, 280)),
+        # The first picture again with other numbers; a picture twice, once with margins: each is made once.
+        ImageSpec(56, 56, filter="bicubic", channels="bgr", dtype="int8", quant_scale=0.01),
+        ImageSpec(70, 99, filter="bicubic", edge=56, box=(0, 50, 200, 250), pad=3),
+        ImageSpec(56, 56, filter="bicubic", resize="exact", box=(0, 50, 200, 250), layout="hwc"),
     ]
     together = image_to_tensors(image, specs, format="nv12", matrix="bt709", threads=2)
     for spec, tensor in zip(specs, together, strict=True):
