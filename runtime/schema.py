@@ -70,16 +70,28 @@ class _Modality(_Struct, frozen=True, kw_only=True):
 
 
 class ImageModality(_Modality, tag="image", tag_field="kind", frozen=True, kw_only=True):
-    """uint8 RGB (H, W, 3) → resize → centre crop → (x·scale − mean) / std → float32 (1, 3, height, width)."""
+    """uint8 RGB (H, W, 3) → grey, with one channel → resize → crop → (x·scale − mean) / std → pad → float32
+    (1, channels, height, width).
+
+    `resize`: "exact" to `resized`; "fit" inside `resized`, keeping the proportions; "shortest-edge" to `edge`, or until
+    (height, width) is covered; "none". `resized`: (height, width), None: that of the tensor. `order` of the two passes
+    of a resize: "across" the rows first, or "pillow", as Pillow 13 decides by the sizes. `crop` "centre": what is smaller
+    than the tensor gets black around it. `pad` "end": zeros below and to the right.
+    """
 
     height: int
     width: int
-    resize: Literal["shortest-edge", "exact"]
-    filter: Literal["area", "bilinear", "bicubic", "lanczos"]
+    resize: Literal["shortest-edge", "exact", "fit", "none"]
+    filter: Literal["nearest", "area", "bilinear", "hamming", "bicubic", "lanczos"]
     crop: Literal["centre", "none"]
     scale: float
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    edge: int | None = None
+    resized: tuple[int, int] | None = None
+    order: Literal["across", "pillow"] = "across"
+    pad: Literal["none", "end"] = "none"
+    channels: Literal[1, 3] = 3
 
 
 class AudioModality(_Modality, tag="audio", tag_field="kind", frozen=True, kw_only=True):

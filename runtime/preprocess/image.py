@@ -35,6 +35,7 @@ def image_tensor(image: Any, modality: ImageModality, *, out: Array | None = Non
             filter=modality.filter,
             resize=modality.resize,
             crop=modality.crop,
+            edge=modality.edge,
             scale=modality.scale,
             mean=modality.mean,
             std=modality.std,
