@@ -12,8 +12,8 @@ import msgspec
 from .decoder_rules import check_decoder
 from .errors import UnsafePathError
 from .modality_rules import check_modality
-from .promises import MAX_ELEMENTS, Promises, distinct, has_only, has_tensors, must, part_of, spoken
-from .schema import Fusion, Head, Manifest, Part, Variant
+from .promises import MAX_ELEMENTS, Promises, distinct, has_only, has_tensors, must, part_of, shown, spoken
+from .schema import Fusion, Head, Manifest, Part, Space, Variant
 from .values import TensorSpec
 
 __all__ = ["check", "check_path"]
@@ -31,6 +31,8 @@ def check(manifest: Manifest) -> None:
         _check_part(name, part)
     _check_files(manifest)
     _check_senses(manifest)
+    for name, space in manifest.spaces.items():
+        _check_space(f"spaces.{shown(name)}", space, manifest)
     if manifest.decoder is not None:
         check_decoder(manifest.decoder, manifest)
     for field, value in msgspec.structs.asdict(manifest.tolerances).items():
@@ -169,3 +171,17 @@ def _check_head(name: str, head: Head, manifest: Manifest, state: int) -> None:
     distinct(head.labels, f"{where}, labels")
     labels = spec.shape[1] if head.kind == "classes" else 0
     must(len(head.labels) == labels, f"{where}, labels", len(head.labels), labels)
+
+
+def _check_space(where: str, space: Space, manifest: Manifest) -> None:
+    """Each modality is there, once, and all their embeddings have one width."""
+    parts = {modality.name: modality.part for modality in manifest.modalities}
+    distinct(space.modalities, f"{where}, modalities")
+    must(len(space.modalities) > 1, f"{where}, modalities", len(space.modalities), "at least two")
+    must(space.scale > 0, f"{where}, scale", space.scale, "more than zero")
+    widths = set()
+    for name in space.modalities:
+        must(name in parts, f"{where}, modalities", name, f"one of {', '.join(parts)}")
+        outputs = {spec.name: spec for spec in manifest.parts[parts[name]].outputs}
+        widths.add(outputs["embedding"].shape[-1])
+    must(len(widths) == 1, f"{where}, widths of the embeddings", sorted(widths), "one width")

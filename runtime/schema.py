@@ -32,6 +32,7 @@ __all__ = [
     "Precision",
     "Prompt",
     "SeriesModality",
+    "Space",
     "TextModality",
     "Tolerances",
     "Variant",
@@ -173,6 +174,18 @@ class Head(_Struct, frozen=True, kw_only=True):
     labels: tuple[str, ...] = ()
 
 
+class Space(_Struct, frozen=True, kw_only=True):
+    """A space that the embeddings of several modalities share: how like two are is scale·cosine + bias.
+
+    `link` makes a probability of it: "softmax" over all candidates, or "sigmoid" of each alone.
+    """
+
+    modalities: tuple[str, ...]
+    scale: float
+    bias: float = 0.0
+    link: Literal["softmax", "sigmoid"] = "softmax"
+
+
 class Tolerances(_Struct, frozen=True, kw_only=True):
     """What `verify` holds the variants to."""
 
@@ -198,6 +211,7 @@ class Manifest(_Struct, frozen=True, kw_only=True):
     tolerances: Tolerances
     files: dict[str, str]
     decoder: Decoder | None = None
+    spaces: dict[str, Space] = {}
     chiasm: str = ""
 
     @property

@@ -152,6 +152,11 @@ BROKEN: list[tuple[str, Any, str]] = [
     ("heads/embedding/kind", "classes", "labels"),
     ("heads", {}, "exactly one"),
     ("fusion", None, "no fusion"),
+    ("spaces", {"clip": {"modalities": ["image"], "scale": 100.0}}, "at least two"),
+    ("spaces", {"clip": {"modalities": ["image", "text"], "scale": 0.0}}, "scale"),
+    ("spaces", {"clip": {"modalities": ["image", "image"], "scale": 1.0}}, "twice"),
+    ("spaces", {"clip": {"modalities": ["image", "nose"], "scale": 1.0}}, "nose"),
+    ("spaces", {"clip": {"modalities": ["image", "text"], "scale": 1.0, "link": "max"}}, "Invalid enum"),
     ("tolerances/int8_cosine", -1, "tolerances"),
     ("files/tokenizer.json", "no hash", "hexadecimal"),
 ]
