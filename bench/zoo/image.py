@@ -15,7 +15,7 @@ from typing import Any
 from . import Make, Model, Size
 from ._write import labelled, seeded, write_model
 
-__all__ = ["IMAGENET", "LABELS", "LENET", "MODELS"]
+__all__ = ["IMAGENET", "LABELS", "LENET", "MODELS", "draw", "settle"]
 
 LABELS = ("tench", "crane", "crane", "goldfish", "street sign")
 """The classes of the tiny heads; ImageNet too has two cranes."""
@@ -31,7 +31,7 @@ def _normal(constants: tuple[tuple[float, ...], tuple[float, ...]]) -> dict[str,
     return {"do_normalize": True, "image_mean": list(constants[0]), "image_std": list(constants[1])}
 
 
-def _settle(model: Any, side: int) -> None:
+def settle(model: Any, side: int) -> None:
     """Let batch normalisation see noise, so that every layer hands on numbers of about unit size."""
     import torch
 
@@ -45,7 +45,7 @@ def _settle(model: Any, side: int) -> None:
     model.eval()
 
 
-def _draw(model: Any) -> None:
+def draw(model: Any) -> None:
     """Weights of convolutions that keep the size of a signal through the activation behind them; factors of 1."""
     import torch
 
@@ -71,7 +71,7 @@ def _resnet(head: bool) -> Make:
         side = 32 if size == "tiny" else 224
         with seeded(seed):
             model = _head("ResNet", head)(ResNetConfig(**(tiny if size == "tiny" else {}), **_labels(size)))
-            _settle(model, side)
+            settle(model, side)
             processor = {  # as microsoft/resnet-50 has it
                 "crop_pct": 0.875, "do_resize": True, "feature_extractor_type": "ConvNextFeatureExtractor",
                 "resample": 3, "size": side, **_normal(IMAGENET),
@@ -95,8 +95,8 @@ def _efficientnet(head: bool) -> Make:
         with seeded(seed):
             config = EfficientNetConfig(**(tiny if size == "tiny" else real), **_labels(size))
             model = _head("EfficientNet", head)(config)
-            _draw(model)
-            _settle(model, side)
+            draw(model)
+            settle(model, side)
             processor = {  # as google/efficientnet-b0 has it
                 "crop_size": {"height": 289, "width": 289}, "do_center_crop": False, "do_rescale": True,
                 "do_resize": True, "image_processor_type": "EfficientNetImageProcessor", "include_top": True,
@@ -134,7 +134,7 @@ def _mobilenet_v2(head: bool) -> Make:
         side = 32 if size == "tiny" else 224
         with seeded(seed):
             model = _head("MobileNetV2", head)(MobileNetV2Config(**(tiny if size == "tiny" else {}), **_labels(size)))
-            _settle(model, side)
+            settle(model, side)
             processor = {  # as google/mobilenet_v2_1.0_224 has it
                 "crop_size": {"height": side, "width": side}, "do_center_crop": True, "do_rescale": True,
                 "do_resize": True, "image_processor_type": "MobileNetV2ImageProcessor", "resample": 2,

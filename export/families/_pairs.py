@@ -9,7 +9,7 @@ from ...runtime.errors import CheckpointError
 from ..hub import HubFolder
 from . import Ask, Similarity, Tower
 from ._pixels import unit, vector
-from ._words import modality, read_words, text_length
+from ._words import Words, modality, text_length
 
 __all__ = ["BLOCKED", "WORDS", "Reading", "first_of", "must_have", "text_tower"]
 
@@ -46,10 +46,15 @@ class Reading(nn.Module):
 
 
 def text_tower(
-    folder: HubFolder, ask: Ask, module: nn.Module, limit: int, shared: str | None, similarity: Similarity | None
+    folder: HubFolder,
+    ask: Ask,
+    module: nn.Module,
+    words: Words,
+    limit: int,
+    shared: str | None,
+    similarity: Similarity | None,
 ) -> Tower:
     """The tower of a text encoder that takes at most `limit` tokens, and as many unless asked otherwise."""
-    words = read_words(folder)
     length = text_length(folder, ask, min(limit, words.limit or limit))
     ids = torch.full((1, length), words.pad_id)
     with torch.inference_mode():

@@ -13,7 +13,7 @@ from ..hub import HubFolder
 from ..processors import image_constants
 from . import Ask, Classifier, Similarity, Tower
 
-__all__ = ["FeatureMap", "Pixels", "eager", "image_tower", "is_classifier", "labels_of", "unit", "vector"]
+__all__ = ["FeatureMap", "Pixels", "eager", "image_tower", "is_classifier", "labels_of", "sides", "unit", "vector"]
 
 RATE_HZ = 30.0
 """What a camera gives, where the recipe does not say."""
@@ -86,6 +86,12 @@ def image_tower(
         tokens=(tokens.shape[1], tokens.shape[2]), **constants,
     )  # fmt: skip
     return Tower(module, modality, classifier=classifier, shared=shared, similarity=similarity)
+
+
+def sides(config: Any) -> tuple[int, int]:
+    """(height, width) of a model's pictures; config.json has one number or two."""
+    size = config.image_size
+    return (size, size) if isinstance(size, int) else (int(size[0]), int(size[1]))
 
 
 def is_classifier(folder: HubFolder) -> bool:

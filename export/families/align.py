@@ -10,6 +10,7 @@ from ..hub import HubFolder
 from . import Ask, Similarity, Tower
 from ._pairs import BLOCKED, WORDS, Reading, must_have, text_tower
 from ._pixels import eager, image_tower
+from ._words import read_words
 from .efficientnet import EfficientNetMap
 
 MODEL_TYPES = ("align",)
@@ -45,9 +46,9 @@ def load(folder: HubFolder, ask: Ask) -> Tower:
     model = eager(folder.load(AlignModel))
     space: dict[str, Any] = {"shared": None, "similarity": None}
     if output in ("pooled", "patches", "tokens"):
-        space = {"shared": "align", "similarity": Similarity(1.0 / float(model.temperature))}
+        space = {"shared": "align", "similarity": Similarity(1.0 / model.temperature.item())}
     if ask.kind == "image":
         return image_tower(folder, ask, EfficientNetMap(model.vision_model, output), **space)
     reading = AlignText(model.text_model, model.text_projection, output)
     limit = min(_LENGTH, int(model.config.text_config.max_position_embeddings))
-    return text_tower(folder, ask, reading, limit, **space)
+    return text_tower(folder, ask, reading, read_words(folder), limit, **space)

@@ -12,7 +12,8 @@ from torch import Tensor, nn
 from ..hub import HubFolder
 from . import Ask, Classifier, Similarity, Tower
 from ._pairs import WORDS, Reading, first_of, must_have, text_tower
-from ._pixels import Pixels, eager, image_tower, is_classifier, labels_of, unit, vector
+from ._pixels import Pixels, eager, image_tower, is_classifier, labels_of, sides, unit, vector
+from ._words import read_words
 
 MODEL_TYPES = ("clip", "clip_vision_model", "clip_text_model")
 KINDS = ("image", "text")
@@ -70,12 +71,14 @@ def load(folder: HubFolder, ask: Ask) -> Tower:
 
     output = ask.chosen(_SEEN if ask.kind == "image" else WORDS)
     model = eager(folder.load(CLIPModel, unused=_POSITIONS))
-    similarity = Similarity(scale=math.exp(float(model.logit_scale)))
+    similarity = Similarity(scale=math.exp(model.logit_scale.item()))
     if ask.kind == "image":
         seeing = ClipImage(model.vision_model, model.visual_projection, output)
-        return image_tower(folder, ask, seeing, trained=_size(model.config.vision_config), **_space(output, similarity))
+        return image_tower(folder, ask, seeing, trained=sides(model.config.vision_config), **_space(output, similarity))
     reading = ClipText(model.text_model, model.text_projection, output)
-    return text_tower(folder, ask, reading, _limit(model.config.text_config), **_space(output, similarity))
+    return text_tower(
+        folder, ask, reading, read_words(folder), _limit(model.config.text_config), **_space(output, similarity)
+    )
 
 
 def _space(output: str, similarity: Similarity) -> dict[str, Any]:
@@ -97,10 +100,10 @@ def _alone(folder: HubFolder, ask: Ask) -> Tower:
     if seen:
         inner = whole.vision_model if projected else whole
         module = ClipImage(inner, whole.visual_projection if projected else nn.Identity(), output)
-        return image_tower(folder, ask, module, trained=_size(whole.config))
+        return image_tower(folder, ask, module, trained=sides(whole.config))
     inner = whole.text_model if projected else whole
     reading = ClipText(inner, whole.text_projection if projected else nn.Identity(), output)
-    return text_tower(folder, ask, reading, _limit(whole.config), None, None)
+    return text_tower(folder, ask, reading, read_words(folder), _limit(whole.config), None, None)
 
 
 def _classifying(folder: HubFolder, ask: Ask) -> Tower:
@@ -110,14 +113,10 @@ def _classifying(folder: HubFolder, ask: Ask) -> Tower:
     must_have(folder, ask, ("image",))
     allowed = ("mean", "class", "patches")
     output = ask.chosen(allowed)
-    model = eager(folder.load(CLIPForImageClassification, unused=_POSITIONS))
+    model = folder.load(CLIPForImageClassification, unused=_POSITIONS)
     head = Classifier(model.classifier, labels_of(model)) if output != "class" else None
-    module = ClipImage(model.vision_model, nn.Identity(), output)
-    return image_tower(folder, ask, module, trained=_size(model.config.vision_config), classifier=head)
-
-
-def _size(config: Any) -> tuple[int, int]:
-    return config.image_size, config.image_size
+    module = ClipImage(eager(model.vision_model), nn.Identity(), output)
+    return image_tower(folder, ask, module, trained=sides(model.config.vision_config), classifier=head)
 
 
 def _limit(config: Any) -> int:

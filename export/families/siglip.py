@@ -7,19 +7,23 @@ why short texts are filled up. Probabilities are sigmoids of scale·cosine + bia
 from __future__ import annotations
 
 import math
+import string
 from typing import Any, cast
 
 from torch import Tensor, nn
 
+from ...runtime.errors import CheckpointError
 from ..hub import HubFolder
 from . import Ask, Classifier, Similarity, Tower
 from ._pairs import BLOCKED, WORDS, Reading, must_have, text_tower
-from ._pixels import Pixels, eager, image_tower, is_classifier, labels_of, unit, vector
+from ._pixels import Pixels, eager, image_tower, is_classifier, labels_of, sides, unit, vector
+from ._words import Words, read_words
 
 MODEL_TYPES = ("siglip",)
 KINDS = ("image", "text")
 OUTPUTS = ("pooled", "mean", "patches", "class", "tokens")
 _SEEN = OUTPUTS[:3]
+_CLASS = "SiglipTokenizer"
 
 
 class SiglipImage(Pixels):
@@ -60,22 +64,42 @@ def load(folder: HubFolder, ask: Ask) -> Tower:
 
     output = ask.chosen(_SEEN if ask.kind == "image" else WORDS)
     model = eager(folder.load(SiglipModel))
-    similarity = Similarity(math.exp(float(model.logit_scale)), float(model.logit_bias), "sigmoid")
+    similarity = Similarity(math.exp(model.logit_scale.item()), model.logit_bias.item(), "sigmoid")
     space: dict[str, Any] = {"shared": None, "similarity": None}
     if output in ("pooled", "patches", "tokens"):
         space = {"shared": "siglip", "similarity": similarity}
     if ask.kind == "image":
-        size = model.config.vision_config.image_size
-        return image_tower(folder, ask, SiglipImage(model.vision_model, output), trained=(size, size), **space)
-    reading = SiglipText(model.text_model, output, _gives_mask(folder))
-    return text_tower(folder, ask, reading, int(model.config.text_config.max_position_embeddings), **space)
+        seeing = SiglipImage(model.vision_model, output)
+        return image_tower(folder, ask, seeing, trained=sides(model.config.vision_config), **space)
+    settings = folder.json("tokenizer_config.json") if folder.has("tokenizer_config.json") else {}
+    masked = "attention_mask" in (settings.get("model_input_names") or ())
+    limit = int(model.config.text_config.max_position_embeddings)
+    words = _words(folder, settings) if settings.get("tokenizer_class", _CLASS) == _CLASS else read_words(folder)
+    return text_tower(folder, ask, SiglipText(model.text_model, output, masked), words, limit, **space)
 
 
-def _gives_mask(folder: HubFolder) -> bool:
-    """Whether tokenizer_config.json names the mask among what the model is fed with; silent, it does not."""
-    if not folder.has("tokenizer_config.json"):
-        return False
-    return "attention_mask" in (folder.json("tokenizer_config.json").get("model_input_names") or ())
+def _words(folder: HubFolder, settings: dict[str, Any]) -> Words:
+    """tokenizer.json with what `SiglipTokenizer` does in Python before it: lower case, no ASCII punctuation, single
+    spaces. Twice does no harm, should the file do so already.
+    """
+    from tokenizers import Regex, Tokenizer, normalizers
+
+    tokenizer = Tokenizer.from_str(folder.tokenizer().decode("utf-8"))
+    steps = [normalizers.Lowercase()] if settings.get("do_lower_case", True) else []
+    steps += [
+        normalizers.Replace(Regex("[" + "".join(f"\\{each}" for each in string.punctuation) + "]"), ""),
+        normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip(),
+    ]  # fmt: skip
+    inner = [tokenizer.normalizer] if tokenizer.normalizer is not None else []
+    tokenizer.normalizer = normalizers.Sequence([*steps, *inner])
+    named = settings.get("pad_token", "</s>")
+    pad_id = tokenizer.token_to_id(named.get("content", "") if isinstance(named, dict) else str(named))
+    if pad_id is None:
+        raise CheckpointError(
+            f"{folder.path} does not say which token fills a short text", found=f"pad_token {named!r}",
+            expected="a pad_token of its vocabulary in tokenizer_config.json",
+        )  # fmt: skip
+    return Words(tokenizer.to_str().encode(), pad_id, "right", "right", settings.get("model_max_length"))
 
 
 def _classifying(folder: HubFolder, ask: Ask) -> Tower:
@@ -84,7 +108,7 @@ def _classifying(folder: HubFolder, ask: Ask) -> Tower:
 
     must_have(folder, ask, ("image",))
     output = ask.chosen(("mean", "patches"))
-    model = eager(folder.load(SiglipForImageClassification))
-    size = model.config.vision_config.image_size
+    model = folder.load(SiglipForImageClassification)
     head = Classifier(model.classifier, labels_of(model))
-    return image_tower(folder, ask, SiglipImage(model.vision_model, output), trained=(size, size), classifier=head)
+    seeing = SiglipImage(eager(model.vision_model), output)
+    return image_tower(folder, ask, seeing, trained=sides(model.config.vision_config), classifier=head)

@@ -8,7 +8,7 @@ from torch import Tensor
 
 from ..hub import HubFolder
 from . import Ask, Classifier, Tower
-from ._pixels import Pixels, eager, image_tower, is_classifier, labels_of, unit, vector
+from ._pixels import Pixels, eager, image_tower, is_classifier, labels_of, sides, unit, vector
 
 MODEL_TYPES = ("vit",)
 KINDS = ("image",)
@@ -44,5 +44,4 @@ def load(folder: HubFolder, ask: Ask) -> Tower:
     else:
         absent = () if output == "pooled" else ("pooler.",)
         model = eager(folder.load(ViTModel, unused=("classifier.", "decoder.", "embeddings.mask_token"), absent=absent))
-    size = model.embeddings.image_size
-    return image_tower(folder, ask, ViT(model, output), trained=(size[0], size[1]), classifier=head)
+    return image_tower(folder, ask, ViT(model, output), trained=sides(model.config), classifier=head)
