@@ -15,7 +15,7 @@ from typing import Any
 from ..runtime.errors import CheckpointError
 from .hub import HubFolder
 
-__all__ = ["PROCESSORS", "Processor", "image_constants", "pixel_constants"]
+__all__ = ["PROCESSORS", "Processor", "class_of", "image_constants", "pixel_constants"]
 
 _FILTERS = ("nearest", "lanczos", "bilinear", "bicubic", "area", "hamming")
 """By Pillow's number of the filter, which is what `resample` holds."""
@@ -95,13 +95,11 @@ _OF_MODEL = {
 def image_constants(folder: HubFolder) -> dict[str, Any]:
     """The pixel fields of an `ImageModality` for a checkpoint folder, from the file that transformers would read."""
     found, file = _read(folder)
-    named = str(found.get("image_processor_type") or found.get("feature_extractor_type") or "")
-    kind = named.removesuffix("Fast").removesuffix("Pil").replace("FeatureExtractor", "ImageProcessor")
-    kind = kind or f"{_OF_MODEL.get(folder.model_type, folder.model_type)}ImageProcessor"
+    kind = class_of(found) or f"{_OF_MODEL.get(folder.model_type, folder.model_type)}ImageProcessor"
     if kind not in PROCESSORS:
         raise CheckpointError(
             f"{folder.path / file} names an image processor that chiasm does not know",
-            found=named or f"none, and model_type {folder.model_type!r}",
+            found=class_of(found) or f"none, and model_type {folder.model_type!r}",
             expected=f"one of {', '.join(PROCESSORS)}",
             fix="A processor is one entry in export/processors.py",
         )
@@ -112,6 +110,12 @@ def image_constants(folder: HubFolder) -> dict[str, Any]:
         raise CheckpointError(what, found=error.found, expected=error.expected, fix=error.fix) from None
     except (TypeError, ValueError, IndexError, ZeroDivisionError) as error:
         raise CheckpointError(f"{folder.path / file} has an unusable value", found=str(error)) from error
+
+
+def class_of(found: Mapping[str, Any]) -> str:
+    """The class that a processor file names, in one spelling; empty where it names none."""
+    named = str(found.get("image_processor_type") or found.get("feature_extractor_type") or "")
+    return named.removesuffix("Fast").removesuffix("Pil").replace("FeatureExtractor", "ImageProcessor")
 
 
 def _read(folder: HubFolder) -> tuple[dict[str, Any], str]:

@@ -76,8 +76,8 @@ class ImageModality(_Modality, tag="image", tag_field="kind", frozen=True, kw_on
 
     `resize`: "exact" to `resized`; "fit" inside `resized`, keeping the proportions; "shortest-edge" to `edge`, or until
     (height, width) is covered; "none". `resized`: (height, width), None: that of the tensor. `order` of the two passes
-    of a resize: "across" the rows first, or "pillow", as Pillow 13 decides by the sizes. `crop` "centre": what is smaller
-    than the tensor gets black around it. `pad` "end": zeros below and to the right.
+    of a resize: "across" the rows first, or "pillow", as Pillow 13 decides by the sizes. `crop` "centre": what is
+    smaller than the tensor gets black around it. `pad` "end": zeros below and to the right.
     """
 
     height: int
