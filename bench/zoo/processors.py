@@ -115,9 +115,7 @@ def modality_of(settings: Mapping[str, Any]) -> ImageModality:
     return ImageModality(name="image", part="image", rate_hz=1.0, max_age_s=None, tokens=(1, 1), **constants)
 
 
-def compare(
-    modality: ImageModality, run: Callable[[Array], Array], samples: Sequence[Array]
-) -> tuple[float, int, int]:
+def compare(modality: ImageModality, run: Callable[[Array], Array], samples: Sequence[Array]) -> tuple[float, int, int]:
     """Largest difference in grey levels, pixels that are the same, and all pixels."""
     from ...runtime.preprocess.image import image_tensor
 

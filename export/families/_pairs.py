@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -22,6 +24,8 @@ BLOCKED = -1e4
 
 class Reading(nn.Module):
     """Base of the text towers: ids and mask (B, N) → tokens and embedding. A family gives `states` and `project`."""
+
+    model: Any
 
     def __init__(self, model: nn.Module, output: str) -> None:
         super().__init__()

@@ -38,6 +38,8 @@ def vector(pooled: Tensor) -> tuple[Tensor, Tensor]:
 class Pixels(nn.Module):
     """Base of the image encoders: `model` of transformers, and which `output` of it is asked for."""
 
+    model: Any
+
     def __init__(self, model: nn.Module, output: str) -> None:
         super().__init__()
         self.model, self.output = model, output

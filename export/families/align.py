@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from ..hub import HubFolder
@@ -29,7 +30,7 @@ class AlignText(Reading):
         self.projection = projection
 
     def states(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        wide = (1.0 - mask.to(self.projection.weight.dtype))[:, None, None, :] * BLOCKED
+        wide = (1.0 - mask.to(torch.float32))[:, None, None, :] * BLOCKED
         hidden = self.model(input_ids=ids, attention_mask=wide).last_hidden_state
         return hidden, hidden[:, 0]
 
@@ -43,7 +44,7 @@ def load(folder: HubFolder, ask: Ask) -> Tower:
     from transformers import AlignModel
 
     output = ask.chosen(_SEEN if ask.kind == "image" else WORDS)
-    model = eager(folder.load(AlignModel))
+    model: Any = eager(folder.load(AlignModel))
     space: dict[str, Any] = {"shared": None, "similarity": None}
     if output in ("pooled", "patches", "tokens"):
         space = {"shared": "align", "similarity": Similarity(1.0 / model.temperature.item())}

@@ -51,7 +51,7 @@ class ClipText(Reading):
 
     def states(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         hidden = self.model(input_ids=ids).last_hidden_state
-        end: Any = self.model.config.eos_token_id
+        end = self.model.config.eos_token_id
         # Early files say 2 where they mean the token of the highest number, which is the end token.
         marks = ids == (ids.amax(dim=1, keepdim=True) if end == 2 else end)
         return hidden, first_of(marks, hidden)
@@ -70,7 +70,7 @@ def load(folder: HubFolder, ask: Ask) -> Tower:
     from transformers import CLIPModel
 
     output = ask.chosen(_SEEN if ask.kind == "image" else WORDS)
-    model = eager(folder.load(CLIPModel, unused=_POSITIONS))
+    model: Any = eager(folder.load(CLIPModel, unused=_POSITIONS))
     similarity = Similarity(scale=math.exp(model.logit_scale.item()))
     if ask.kind == "image":
         seeing = ClipImage(model.vision_model, model.visual_projection, output)
@@ -96,7 +96,7 @@ def _alone(folder: HubFolder, ask: Ask) -> Tower:
     output = ask.chosen(_SEEN if seen else WORDS)
     kind = "CLIPVisionModel" if seen else "CLIPTextModel"
     projected = f"{kind}WithProjection" in (folder.config.get("architectures") or ())
-    whole = eager(folder.load(getattr(transformers, kind + "WithProjection" * projected), unused=_POSITIONS))
+    whole: Any = eager(folder.load(getattr(transformers, kind + "WithProjection" * projected), unused=_POSITIONS))
     if seen:
         inner = whole.vision_model if projected else whole
         module = ClipImage(inner, whole.visual_projection if projected else nn.Identity(), output)
@@ -113,7 +113,7 @@ def _classifying(folder: HubFolder, ask: Ask) -> Tower:
     must_have(folder, ask, ("image",))
     allowed = ("mean", "class", "patches")
     output = ask.chosen(allowed)
-    model = folder.load(CLIPForImageClassification, unused=_POSITIONS)
+    model: Any = folder.load(CLIPForImageClassification, unused=_POSITIONS)
     head = Classifier(model.classifier, labels_of(model)) if output != "class" else None
     module = ClipImage(eager(model.vision_model), nn.Identity(), output)
     return image_tower(folder, ask, module, trained=sides(model.config.vision_config), classifier=head)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from ..hub import HubFolder
@@ -28,7 +30,7 @@ def load(folder: HubFolder, ask: Ask) -> Tower:
     output = ask.chosen(OUTPUTS)
     if not is_classifier(folder):
         return image_tower(folder, ask, ConvNextMap(folder.load(ConvNextModel, unused=("classifier.",)), output))
-    model = folder.load(ConvNextForImageClassification)
+    model: Any = folder.load(ConvNextForImageClassification)
     head = model.classifier if output == "pooled" else nn.Sequential(model.convnext.layernorm, model.classifier)
     tower = ConvNextMap(model.convnext, output)
     return image_tower(folder, ask, tower, classifier=Classifier(head, labels_of(model)))

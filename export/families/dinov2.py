@@ -38,8 +38,8 @@ def load(folder: HubFolder, ask: Ask) -> Tower:
 
     if is_classifier(folder):
         output = "pooled" if ask.output is None else ask.chosen(OUTPUTS)
-        whole = eager(folder.load(Dinov2ForImageClassification))
-        model = whole.dinov2
+        whole: Any = eager(folder.load(Dinov2ForImageClassification))
+        model: Any = whole.dinov2
         head = Classifier(whole.classifier, labels_of(whole)) if output == "pooled" else None
     else:
         output, head = ask.chosen(OUTPUTS), None

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor
 
 from ..hub import HubFolder
@@ -29,9 +31,9 @@ def load(folder: HubFolder, ask: Ask) -> Tower:
 
     output = ask.chosen(OUTPUTS)
     if not is_classifier(folder):
-        model = folder.load(EfficientNetModel, unused=("classifier.",))
-        return image_tower(folder, ask, EfficientNetMap(model, output))
-    model = folder.load(EfficientNetForImageClassification)
+        bare = folder.load(EfficientNetModel, unused=("classifier.",))
+        return image_tower(folder, ask, EfficientNetMap(bare, output))
+    model: Any = folder.load(EfficientNetForImageClassification)
     fits = output == "pooled" or model.config.pooling_type == "mean"
     head = Classifier(model.classifier, labels_of(model)) if fits else None
     return image_tower(folder, ask, EfficientNetMap(model.efficientnet, output), classifier=head)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..hub import HubFolder
 from . import Ask, Classifier, Tower
 from ._pixels import FeatureMap, image_tower, is_classifier, labels_of
@@ -18,6 +20,6 @@ def load(folder: HubFolder, ask: Ask) -> Tower:
     output = ask.chosen(OUTPUTS)
     if not is_classifier(folder):
         return image_tower(folder, ask, FeatureMap(folder.load(MobileNetV2Model, unused=("classifier.",)), output))
-    model = folder.load(MobileNetV2ForImageClassification)
+    model: Any = folder.load(MobileNetV2ForImageClassification)
     head = Classifier(model.classifier, labels_of(model))
     return image_tower(folder, ask, FeatureMap(model.mobilenet_v2, output), classifier=head)

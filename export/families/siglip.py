@@ -10,6 +10,7 @@ import math
 import string
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from ...runtime.errors import CheckpointError
@@ -47,12 +48,12 @@ class SiglipText(Reading):
         self.masked = masked
 
     def states(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        wide = (1.0 - mask.to(self.model.head.weight.dtype))[:, None, None, :] * BLOCKED if self.masked else None
+        wide = (1.0 - mask.to(torch.float32))[:, None, None, :] * BLOCKED if self.masked else None
         hidden = self.model(input_ids=ids, attention_mask=wide).last_hidden_state
         return hidden, hidden[:, -1]
 
     def project(self, state: Tensor) -> Tensor:
-        return cast(Tensor, cast(nn.Module, self.model.head)(state))
+        return cast(Tensor, self.model.head(state))
 
 
 def load(folder: HubFolder, ask: Ask) -> Tower:
@@ -63,7 +64,7 @@ def load(folder: HubFolder, ask: Ask) -> Tower:
     from transformers import SiglipModel
 
     output = ask.chosen(_SEEN if ask.kind == "image" else WORDS)
-    model = eager(folder.load(SiglipModel))
+    model: Any = eager(folder.load(SiglipModel))
     similarity = Similarity(math.exp(model.logit_scale.item()), model.logit_bias.item(), "sigmoid")
     space: dict[str, Any] = {"shared": None, "similarity": None}
     if output in ("pooled", "patches", "tokens"):
@@ -85,7 +86,7 @@ def _words(folder: HubFolder, settings: dict[str, Any]) -> Words:
     from tokenizers import Regex, Tokenizer, normalizers
 
     tokenizer = Tokenizer.from_str(folder.tokenizer().decode("utf-8"))
-    steps = [normalizers.Lowercase()] if settings.get("do_lower_case", True) else []
+    steps: list[Any] = [normalizers.Lowercase()] if settings.get("do_lower_case", True) else []
     steps += [
         normalizers.Replace(Regex("[" + "".join(f"\\{each}" for each in string.punctuation) + "]"), ""),
         normalizers.Replace(Regex(r"\s+"), " "), normalizers.Strip(),
@@ -108,7 +109,7 @@ def _classifying(folder: HubFolder, ask: Ask) -> Tower:
 
     must_have(folder, ask, ("image",))
     output = ask.chosen(("mean", "patches"))
-    model = folder.load(SiglipForImageClassification)
+    model: Any = folder.load(SiglipForImageClassification)
     head = Classifier(model.classifier, labels_of(model))
     seeing = SiglipImage(eager(model.vision_model), output)
     return image_tower(folder, ask, seeing, trained=sides(model.config.vision_config), classifier=head)

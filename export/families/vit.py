@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Any, cast
 
 from torch import Tensor
 
@@ -37,11 +37,12 @@ def load(folder: HubFolder, ask: Ask) -> Tower:
     output = ask.chosen(OUTPUTS)
     head = None
     if is_classifier(folder) and output != "pooled":
-        whole = eager(folder.load(ViTForImageClassification, unused=("vit.pooler.",)))
-        model = whole.vit
+        whole: Any = eager(folder.load(ViTForImageClassification, unused=("vit.pooler.",)))
+        model: Any = whole.vit
         if output == "class":
             head = Classifier(whole.classifier, labels_of(whole))
     else:
         absent = () if output == "pooled" else ("pooler.",)
-        model = eager(folder.load(ViTModel, unused=("classifier.", "decoder.", "embeddings.mask_token"), absent=absent))
+        unused = ("classifier.", "decoder.", "embeddings.mask_token")
+        model = eager(folder.load(ViTModel, unused=unused, absent=absent))
     return image_tower(folder, ask, ViT(model, output), trained=sides(model.config), classifier=head)
