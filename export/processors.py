@@ -95,6 +95,11 @@ _OF_MODEL = {
 def image_constants(folder: HubFolder) -> dict[str, Any]:
     """The pixel fields of an `ImageModality` for a checkpoint folder, from the file that transformers would read."""
     found, file = _read(folder)
+    if "auto_map" in found:
+        raise CheckpointError(
+            f"{folder.path} asks for code of its own to be run", found=f"auto_map in {file}",
+            expected="an image processor of transformers", fix="Such code is never run",
+        )  # fmt: skip
     kind = class_of(found) or f"{_OF_MODEL.get(folder.model_type, folder.model_type)}ImageProcessor"
     if kind not in PROCESSORS:
         raise CheckpointError(

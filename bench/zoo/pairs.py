@@ -38,7 +38,7 @@ def _clip(kind: str = "CLIPModel") -> Make:
         text: dict[str, Any] = {"bos_token_id": words.bos_token_id, "eos_token_id": words.eos_token_id}
         seen: dict[str, Any] = {}
         if size == "tiny":
-            text |= {**_TINY, "vocab_size": len(words), "max_position_embeddings": 24, "projection_dim": 16}
+            text |= {**_TINY, "vocab_size": len(words), "max_position_embeddings": 32, "projection_dim": 16}
             seen |= {**_SEEN, "projection_dim": 16}
         config: Any = transformers.CLIPConfig(
             text_config=text, vision_config=seen, projection_dim=16 if size == "tiny" else 512, **labelled(LABELS)
@@ -66,7 +66,7 @@ def _siglip(head: bool = False) -> Make:
         import transformers
 
         words = _siglip_words()
-        tiny = {**_TINY, "vocab_size": words.get_vocab_size(), "max_position_embeddings": 16}
+        tiny = {**_TINY, "vocab_size": words.get_vocab_size(), "max_position_embeddings": 32}
         numbers = {"pad_token_id": 1, "bos_token_id": 1, "eos_token_id": 1}
         config = transformers.SiglipConfig(
             text_config={**(tiny if size == "tiny" else {}), **numbers},
