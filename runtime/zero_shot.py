@@ -114,7 +114,8 @@ class ZeroShot:
         rows = []
         for count, template in enumerate(self.templates):
             progress(f"encoding {label}", (index + count / len(self.templates)) / len(self.labels))
-            rows.append(self.pipeline.encode(**{self.text: template.replace("{}", label)})[self.text])
+            words: dict[str, Any] = {self.text: template.replace("{}", label)}
+            rows.append(self.pipeline.encode(**words)[self.text])
         return unit(unit(np.stack(rows)).mean(axis=0))
 
     def _key(self) -> str:
