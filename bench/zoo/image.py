@@ -15,7 +15,7 @@ from typing import Any
 from . import Make, Model, Size
 from ._write import labelled, seeded, write_model
 
-__all__ = ["IMAGENET", "LABELS", "LENET", "MODELS", "draw", "settle"]
+__all__ = ["IMAGENET", "LABELS", "LENET", "LENET_RECIPE", "MODELS", "draw", "settle"]
 
 LABELS = ("tench", "crane", "crane", "goldfish", "street sign")
 """The classes of the tiny heads; ImageNet too has two cranes."""
@@ -201,13 +201,36 @@ def lenet() -> nn.Module:
 '''
 """A user's own file: what `module = "lenet.py:lenet"` names."""
 
+LENET_RECIPE = '''[modalities.image]
+module = "lenet.py:lenet"
+weights = "lenet.safetensors"
+kind = "image"
+
+[modalities.image.preprocess]
+height = 32
+width = 32
+channels = 1
+resize = "exact"
+filter = "bilinear"
+crop = "none"
+order = "pillow"
+scale = 0.00392156862745098
+mean = [0.1307]
+std = [0.3081]
+
+[heads.digit]
+labels = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]
+'''
+"""The recipe beside it, with the constants that MNIST's pictures are usually given."""
+
 
 def _lenet(folder: Path, size: Size, seed: int = 0) -> None:
-    """lenet.py and lenet.safetensors; there is only one size of it."""
+    """lenet.py, lenet.safetensors and recipe.toml; there is only one size of it."""
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "lenet.py").write_text(LENET, encoding="utf-8")
+    (folder / "recipe.toml").write_text(LENET_RECIPE, encoding="utf-8")
     names: dict[str, Any] = {}
     exec(compile(LENET, "lenet.py", "exec"), names)  # the text above, which is what the file holds
     with seeded(seed):
@@ -229,6 +252,6 @@ MODELS: dict[str, Model] = {
         Model("vit-classes", "vit", ("image",), _vit(True)),
         Model("dinov2", "dinov2", ("image",), _dinov2(False)),
         Model("dinov2-classes", "dinov2", ("image",), _dinov2(True)),
-        Model("lenet", "plain", ("image",), _lenet),
+        Model("lenet", "own", ("image",), _lenet),
     )
 }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 import torch
 from torch import Tensor, nn
 
@@ -23,15 +24,25 @@ BLOCKED = -1e4
 
 
 class Reading(nn.Module):
-    """Base of the text towers: ids and mask (B, N) → tokens and embedding. A family gives `states` and `project`."""
+    """Base of the text towers: ids and mask (B, N) → tokens and embedding. A family gives `states` and `project`.
+
+    `masked`: whether the model itself reads the mask; the mean of all states and the states of all tokens always do.
+    Without a mask, every place counts.
+    """
 
     model: Any
+    masked = False
 
     def __init__(self, model: nn.Module, output: str) -> None:
         super().__init__()
         self.model, self.output = model, output
 
-    def states(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    @property
+    def takes_mask(self) -> bool:
+        """Whether the graph has an input for it."""
+        return self.masked or self.output in ("mean", "tokens")
+
+    def states(self, ids: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         """The last hidden states (B, N, D), and the one of them that the model pools (B, D)."""
         raise NotImplementedError
 
@@ -39,12 +50,12 @@ class Reading(nn.Module):
         """The pooled state in the shared space (B, E)."""
         raise NotImplementedError
 
-    def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, ids: Tensor, mask: Tensor | None = None) -> tuple[Tensor, Tensor]:
         states, state = self.states(ids, mask)
-        there = mask.to(states.dtype)[:, :, None]
-        if self.output == "tokens":
-            return states * there, unit(self.project(state))
-        if self.output == "mean":
+        if mask is not None and self.output in ("mean", "tokens"):
+            there = mask.to(states.dtype)[:, :, None]
+            if self.output == "tokens":
+                return states * there, unit(self.project(state))
             return vector((states * there).sum(dim=1) / there.sum(dim=1).clamp(min=1.0))
         return vector(self.project(state) if self.output == "pooled" else state)
 
@@ -52,7 +63,7 @@ class Reading(nn.Module):
 def text_tower(
     folder: HubFolder,
     ask: Ask,
-    module: nn.Module,
+    module: Reading,
     words: Words,
     limit: int,
     shared: str | None,
@@ -64,6 +75,7 @@ def text_tower(
     with torch.inference_mode():
         tokens, _ = module.eval()(ids, torch.ones_like(ids))
     made = modality(ask, words, length, (tokens.shape[1], tokens.shape[2]))
+    made = msgspec.structs.replace(made, mask=module.takes_mask)
     return Tower(module, made, {made.tokenizer: words.file}, shared=shared, similarity=similarity)
 
 

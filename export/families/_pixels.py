@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ...runtime.errors import CheckpointError
 from ...runtime.manifest import ImageModality
 from ..hub import HubFolder
+from ..modules.adapters import unit
 from ..processors import image_constants
 from . import Ask, Classifier, Similarity, Tower
 
@@ -23,11 +24,6 @@ def eager(model: Any) -> Any:
     """Attention as products of matrices: torch's fused one brings guards into the graph that nothing here needs."""
     model.set_attn_implementation("eager")
     return model
-
-
-def unit(x: Tensor) -> Tensor:
-    """(B, D) → of unit length, to the last digits, as the models themselves divide. Every step stays FP32 in FP16."""
-    return x / torch.sqrt(torch.pow(x, 2.0).sum(dim=-1, keepdim=True).clamp(min=1e-24))
 
 
 def vector(pooled: Tensor) -> tuple[Tensor, Tensor]:

@@ -25,11 +25,14 @@ _LENGTH = 64
 class AlignText(Reading):
     """The class token is pooled, and a layer takes it into the space of the pictures."""
 
+    masked = True
+
     def __init__(self, model: nn.Module, projection: nn.Module, output: str) -> None:
         super().__init__(model, output)
         self.projection = projection
 
-    def states(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def states(self, ids: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        assert mask is not None
         wide = (1.0 - mask.to(torch.float32))[:, None, None, :] * BLOCKED
         hidden = self.model(input_ids=ids, attention_mask=wide).last_hidden_state
         return hidden, hidden[:, 0]

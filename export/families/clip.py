@@ -49,7 +49,7 @@ class ClipText(Reading):
         super().__init__(model, output)
         self.projection = projection
 
-    def states(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def states(self, ids: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
         hidden = self.model(input_ids=ids).last_hidden_state
         end = self.model.config.eos_token_id
         # Early files say 2 where they mean the token of the highest number, which is the end token.

@@ -47,8 +47,10 @@ class SiglipText(Reading):
         super().__init__(model, output)
         self.masked = masked
 
-    def states(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        wide = (1.0 - mask.to(torch.float32))[:, None, None, :] * BLOCKED if self.masked else None
+    def states(self, ids: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        wide = None
+        if mask is not None and self.masked:
+            wide = (1.0 - mask.to(torch.float32))[:, None, None, :] * BLOCKED
         hidden = self.model(input_ids=ids, attention_mask=wide).last_hidden_state
         return hidden, hidden[:, -1]
 
