@@ -60,5 +60,5 @@ $(VENV)/.demo: $(BIN)/python $(SOURCES)
 
 $(VENV)/.test: $(BIN)/python $(SOURCES)
 	@echo "installing chiasm and what the tests need into $(VENV) (torch among it: a few minutes)"
-	@$(PIP) --editable '.[cpu,camera-headless,report,export,dev]'
+	@$(PIP) --editable '.[cpu,camera-headless,report,search,export,dev]'
 	@touch $@ $(VENV)/.demo

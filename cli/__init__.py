@@ -22,7 +22,10 @@ from ..runtime.errors import ChiasmError
 
 __all__ = ["app", "commands", "main"]
 
-_ORDER = ("demo", "run", "generate", "inspect", "doctor", "bench", "export", "verify", "recipe")
+_ORDER = (
+    *("demo", "run", "generate", "classify", "index", "search", "inspect", "doctor", "bench", "export", "verify"),
+    "recipe",
+)
 _OPEN = {"allow_extra_args": True, "ignore_unknown_options": True}
 
 

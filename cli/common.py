@@ -29,6 +29,7 @@ __all__ = [
     "PrecisionOption",
     "ThreadsOption",
     "bundle_path",
+    "capture",
     "emit_json",
     "freshest",
     "hint",
@@ -36,6 +37,7 @@ __all__ = [
     "progress",
     "source_uri",
     "split_modalities",
+    "split_search",
     "stderr",
     "stdout",
 ]
@@ -44,6 +46,7 @@ EXTRAS = {
     "camera": {"cv2": "cameras, windows and drawing", "av": "video files with sound"},
     "microphone": {"sounddevice": "the microphone"},
     "report": {"matplotlib": "plots of bench"},
+    "search": {"usearch": "searching folders"},
     "export": {
         "torch": "exporting checkpoints",
         "onnx": "exporting checkpoints",
@@ -134,6 +137,27 @@ def split_modalities(words: Sequence[str], options: Sequence[str]) -> tuple[str,
 
     `options` are the command's own option names, for the hint of a misspelt one.
     """
+    bundles, values = _split(words, options)
+    if len(bundles) != 1:
+        raise InputError(
+            "one bundle is needed", found=", ".join(bundles) or "none", expected="BUNDLE --MODALITY VALUE ...",
+            fix="The word 'reference' names the bundle that ships with chiasm; quote words that belong together.",
+        )  # fmt: skip
+    return bundles[0], values
+
+
+def split_search(words: Sequence[str], options: Sequence[str]) -> tuple[str, str, dict[str, str]]:
+    """As `split_modalities`, for a command that takes a bundle and an index."""
+    places, values = _split(words, options)
+    if len(places) != 2:
+        raise InputError(
+            "a bundle and an index are needed", found=", ".join(places) or "none",
+            expected="BUNDLE INDEX --MODALITY VALUE", fix="Quote words that belong together.",
+        )  # fmt: skip
+    return places[0], places[1], values
+
+
+def _split(words: Sequence[str], options: Sequence[str]) -> tuple[list[str], dict[str, str]]:
     bundles: list[str] = []
     values: dict[str, str] = {}
     rest = iter(words)
@@ -150,12 +174,7 @@ def split_modalities(words: Sequence[str], options: Sequence[str]) -> tuple[str,
         if name in values:
             raise InputError(f"--{name} is given twice", expected="each modality once")
         values[name] = value
-    if len(bundles) != 1:
-        raise InputError(
-            "one bundle is needed", found=", ".join(bundles) or "none", expected="BUNDLE --MODALITY VALUE ...",
-            fix="The word 'reference' names the bundle that ships with chiasm; quote words that belong together.",
-        )  # fmt: skip
-    return bundles[0], values
+    return bundles, values
 
 
 def known_modalities(
@@ -206,6 +225,16 @@ def freshest(modality: Modality, value: str, at_s: float) -> Packet:
     if last is None:
         raise InputError(f"{value} holds nothing for --{modality.name}", expected="at least one capture")
     return last
+
+
+def capture(modality: Modality, value: str) -> Packet:
+    """The first capture of what `value` names; of a sound the first whole window. It counts as captured now."""
+    from dataclasses import replace
+
+    from ..runtime.manifest import AudioModality
+
+    at_s = modality.samples / modality.sample_rate if isinstance(modality, AudioModality) else 0.0
+    return replace(freshest(modality, value, at_s), time_s=0.0)
 
 
 def option_names(ctx: typer.Context) -> list[str]:

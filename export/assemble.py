@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..runtime.errors import CheckpointError, ExportError
-from ..runtime.manifest import Fusion, Head, Modality, Model, TextModality
+from ..runtime.manifest import Fusion, Head, Modality, Model, Space, TextModality
 from . import interfaces
 from .assembly import Assembly, PartSource
 from .checkpoints import (
@@ -94,7 +94,29 @@ def assemble(recipe: Recipe, root: Path, *, name: str, allowed: Collection[str] 
         heads=heads,
         parts=parts,
         files=files,
+        spaces=_spaces(towers),
     )  # fmt: skip
+
+
+def _spaces(towers: Mapping[str, Tower]) -> dict[str, Space]:
+    """The spaces that two or more of the encoders share, with what the checkpoint says of their cosines."""
+    found: dict[str, Space] = {}
+    for shared in dict.fromkeys(tower.shared for tower in towers.values()):
+        members = {name: tower for name, tower in towers.items() if tower.shared == shared}
+        likeness = {tower.similarity for tower in members.values()}
+        if shared is None or len(members) < 2 or None in likeness:
+            continue
+        if len(likeness) > 1:
+            raise ExportError(
+                f"These encoders of {shared!r} are of different checkpoints", found=", ".join(members),
+                expected="one checkpoint: the spaces of two differ",
+            )  # fmt: skip
+        similarity = likeness.pop()
+        assert similarity is not None
+        found[shared] = Space(
+            modalities=tuple(members), scale=similarity.scale, bias=similarity.bias, link=similarity.link
+        )
+    return found
 
 
 def _given(module: torch.nn.Module) -> Callable[[], torch.nn.Module]:
@@ -117,8 +139,9 @@ def _tower(name: str, table: ModalityRecipe, root: Path, allowed: Collection[str
             )  # fmt: skip
         modality = msgspec.structs.replace(modality, tokens=(rows, projection.out_features))
     module = AdaptedEncoder(tower.module, projection).eval()
-    shared = tower.shared if projection is None else None
-    return Tower(module, modality, tower.files, tower.classifier if projection is None else None, shared)
+    if projection is not None:  # it leads out of the space that the checkpoint's head and its other tower know
+        return Tower(module, modality, tower.files)
+    return replace(tower, module=module, modality=modality)
 
 
 def _public(name: str, table: ModalityRecipe, root: Path) -> Tower:

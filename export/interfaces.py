@@ -58,9 +58,10 @@ def _f32(name: str, *shape: int) -> TensorSpec:
 
 def _encoder_inputs(modality: Modality) -> tuple[TensorSpec, ...]:
     if isinstance(modality, ImageModality):
-        return (_f32("pixels", 1, 3, modality.height, modality.width),)
+        return (_f32("pixels", 1, modality.channels, modality.height, modality.width),)
     if isinstance(modality, AudioModality):
         return (_f32("waveform", 1, modality.samples),)
     if isinstance(modality, SeriesModality):
         return (_f32("series", 1, modality.frames, modality.channels),)
-    return tuple(TensorSpec(name, "int64", (1, modality.length)) for name in ("ids", "mask"))
+    names = ("ids", "mask") if modality.mask else ("ids",)
+    return tuple(TensorSpec(name, "int64", (1, modality.length)) for name in names)

@@ -80,6 +80,7 @@ def make_manifest(
         tolerances=tolerances,
         files={name: sha256(data) for name, data in files.items()},
         decoder=assembly.decoder,
+        spaces=dict(assembly.spaces),
         chiasm=__version__,
     )
 

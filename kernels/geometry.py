@@ -73,7 +73,7 @@ def scaled_size(spec: ImageSpec, source: Size) -> Size:
     if spec.resize == "none":
         return source
     if spec.resize == "exact":
-        return spec.height, spec.width
+        return spec.scaled or (spec.height, spec.width)
     height, width = source
     shortest = spec.resize == "shortest-edge"
     if spec.edge is not None:

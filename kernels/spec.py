@@ -33,9 +33,10 @@ class ImageSpec:
     What happens, in this order:
 
     1. `box`: of the frame only the rows top to bottom and columns left to right, (top, left, bottom, right). None: all.
-    2. `resize`: "exact" scales to (height, width); "shortest-edge" keeps the proportions and covers (height, width), or
-       makes the shorter edge `edge`; "longest-edge" fits into (height, width), or makes the longer edge `edge`; "none"
-       leaves the pixels. The edge that follows from the other is rounded "down" or to the "nearest" (halves to even).
+    2. `resize`: "exact" scales to `scaled`, or to (height, width) without it; "shortest-edge" keeps the proportions and
+       covers (height, width), or makes the shorter edge `edge`; "longest-edge" fits into (height, width), or makes the
+       longer edge `edge`; "none" leaves the pixels. The edge that follows from the other is rounded "down" or to the
+       "nearest" (halves to even).
     3. `filter`: area, bilinear, hamming, bicubic, lanczos are Pillow's, antialiased, bit for bit, and so is nearest;
        opencv-linear is cv2.INTER_LINEAR, which takes four neighbours however small the target is.
        `order`: "across" goes along each row first, then down the columns, which was Pillow's only order for years.
@@ -60,6 +61,7 @@ class ImageSpec:
     order: str = "across"
     resize: str = "shortest-edge"
     edge: int | None = None
+    scaled: tuple[int, int] | None = None
     rounding: str = "down"
     box: tuple[int, int, int, int] | None = None
     crop: str | tuple[int, int] = "centre"
@@ -88,6 +90,11 @@ class ImageSpec:
                 expected = "None, or resize='shortest-edge' or 'longest-edge'"
                 raise KernelError("edge", found=f"{self.edge!r} with resize={self.resize!r}", expected=expected)
             self._set("edge", _whole("edge", self.edge, 1, 1 << 16))
+        if self.scaled is not None:
+            if self.resize != "exact":
+                found = f"{self.scaled!r} with resize={self.resize!r}"
+                raise KernelError("scaled", found=found, expected="None, or resize='exact'")
+            self._set("scaled", _wholes("scaled", self.scaled, 2, low=1))
         if self.box is not None:
             top, left, bottom, right = self._set("box", _wholes("box", self.box, 4))
             if not (0 <= top < bottom and 0 <= left < right):

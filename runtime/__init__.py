@@ -25,12 +25,14 @@ from .errors import (
     ToleranceError,
     UnsafePathError,
 )
+from .index import Index, index_folder
 from .manifest import Manifest
 from .pipeline import Pipeline, load
 from .sinks import open_sink
 from .sources import Outage, Source, open_source
 from .stream import Stream
 from .values import Generation, Packet, Result, Snapshot, TensorSpec
+from .zero_shot import Classification, ZeroShot
 
 __all__ = [
     "BackendError",
@@ -38,9 +40,11 @@ __all__ = [
     "BundleError",
     "CheckpointError",
     "ChiasmError",
+    "Classification",
     "ExportError",
     "Generation",
     "HashError",
+    "Index",
     "InputError",
     "Manifest",
     "ManifestError",
@@ -60,7 +64,9 @@ __all__ = [
     "TensorSpec",
     "ToleranceError",
     "UnsafePathError",
+    "ZeroShot",
     "available_backends",
+    "index_folder",
     "load",
     "open_bundle",
     "open_sink",

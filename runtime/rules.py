@@ -11,39 +11,14 @@ import msgspec
 
 from .decoder_rules import check_decoder
 from .errors import UnsafePathError
-from .promises import (
-    MAX_ELEMENTS,
-    NAME,
-    Promises,
-    distinct,
-    has_only,
-    has_tensors,
-    must,
-    part_of,
-    positive,
-    spoken,
-)
-from .schema import (
-    AudioModality,
-    Fusion,
-    Head,
-    ImageModality,
-    Manifest,
-    Modality,
-    Part,
-    SeriesModality,
-    TextModality,
-    Variant,
-)
+from .modality_rules import check_modality
+from .promises import MAX_ELEMENTS, Promises, distinct, has_only, has_tensors, must, part_of, shown, spoken
+from .schema import Fusion, Head, Manifest, Part, Space, Variant
 from .values import TensorSpec
 
 __all__ = ["check", "check_path"]
 
 DTYPES = ("float32", "float16", "int64", "int32", "uint8", "int8", "bool")
-RESERVED = (
-    *("time_s", "steps", "seed", "guidance", "decoder", "preview", "negative", "mask", "strength", "noise"),
-    *("presence", "age", "self"),
-)
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _HASH = re.compile(r"[0-9a-f]{64}")
 
@@ -56,6 +31,8 @@ def check(manifest: Manifest) -> None:
         _check_part(name, part)
     _check_files(manifest)
     _check_senses(manifest)
+    for name, space in manifest.spaces.items():
+        _check_space(f"spaces.{shown(name)}", space, manifest)
     if manifest.decoder is not None:
         check_decoder(manifest.decoder, manifest)
     for field, value in msgspec.structs.asdict(manifest.tolerances).items():
@@ -69,7 +46,7 @@ def _check_senses(manifest: Manifest) -> None:
     must(least <= count <= 64, "modalities", count, f"{least} to 64 modalities")
     distinct((modality.name for modality in manifest.modalities), "modalities: names")
     for modality in manifest.modalities:
-        _check_modality(modality, manifest)
+        check_modality(modality, manifest)
     if manifest.fusion is None:
         must(not manifest.heads, "heads", ", ".join(manifest.heads), "none, because there is no fusion")
         return
@@ -167,51 +144,6 @@ def _check_files(manifest: Manifest) -> None:
             must(item == external[item.file.casefold()], f"external data {item.file}", item, "the same facts each time")
 
 
-def _check_modality(modality: Modality, manifest: Manifest) -> None:
-    where = f"modality {modality.name}"
-    must(NAME.fullmatch(modality.name) is not None, "modalities", modality.name, "a name that works as an argument")
-    must(modality.name not in RESERVED, "modalities", modality.name, "a name other than " + ", ".join(RESERVED))
-    must(modality.rate_hz > 0, f"{where}, rate_hz", modality.rate_hz, "more than zero")
-    must(
-        modality.max_age_s is None or modality.max_age_s > 0,
-        f"{where}, max_age_s",
-        modality.max_age_s,
-        "more than zero",
-    )
-    part = part_of(modality.part, f"{where}, part", manifest)
-    rows, width = modality.tokens
-    outputs = {spec.name: spec for spec in part.outputs}
-    has_tensors(f"{where}, outputs", part.outputs, {"tokens": ("float32", (1, rows, width))})
-    size = outputs["embedding"].shape[-1] if "embedding" in outputs else width
-    has_tensors(f"{where}, outputs", part.outputs, {"embedding": ("float32", (1, size))})
-    shape, dtype, count = _input_of(modality, where, manifest)
-    must(len(part.inputs) <= count, f"{where}, inputs", len(part.inputs), f"at most {count}")
-    for spec in part.inputs:
-        must((spec.dtype, spec.shape) == (dtype, shape), f"{where}, input {spec.name!r}",
-              spoken((spec.dtype, spec.shape)), spoken((dtype, shape)))  # fmt: skip
-
-
-def _input_of(modality: Modality, where: str, manifest: Manifest) -> tuple[tuple[int, ...], str, int]:
-    """Shape, dtype and greatest number of the encoder's inputs, after checking the modality's own numbers."""
-    if isinstance(modality, ImageModality):
-        positive(where, height=modality.height, width=modality.width)
-        must(all(value > 0 for value in modality.std), f"{where}, std", modality.std, "more than zero")
-        must(modality.scale != 0, f"{where}, scale", modality.scale, "not zero")
-        return (1, 3, modality.height, modality.width), "float32", 1
-    if isinstance(modality, AudioModality):
-        positive(where, sample_rate=modality.sample_rate, samples=modality.samples)
-        return (1, modality.samples), "float32", 1
-    if isinstance(modality, SeriesModality):
-        positive(where, frames=modality.frames, channels=modality.channels, sample_rate=modality.sample_rate)
-        must(modality.std > 0, f"{where}, std", modality.std, "more than zero")
-        return (1, modality.frames, modality.channels), "float32", 1
-    assert isinstance(modality, TextModality)
-    positive(where, length=modality.length)
-    must(0 <= modality.pad_id < 2**31, f"{where}, pad_id", modality.pad_id, "a token id")
-    must(modality.tokenizer in manifest.files, f"{where}, tokenizer", modality.tokenizer, "a file listed in files")
-    return (1, modality.length), "int64", 2
-
-
 def _check_fusion(fusion: Fusion, manifest: Manifest) -> None:
     names = [modality.name for modality in manifest.modalities]
     must(sorted(fusion.order) == sorted(names), "fusion.order", list(fusion.order), f"each modality once: {names}")
@@ -239,3 +171,17 @@ def _check_head(name: str, head: Head, manifest: Manifest, state: int) -> None:
     distinct(head.labels, f"{where}, labels")
     labels = spec.shape[1] if head.kind == "classes" else 0
     must(len(head.labels) == labels, f"{where}, labels", len(head.labels), labels)
+
+
+def _check_space(where: str, space: Space, manifest: Manifest) -> None:
+    """Each modality is there, once, and all their embeddings have one width."""
+    parts = {modality.name: modality.part for modality in manifest.modalities}
+    distinct(space.modalities, f"{where}, modalities")
+    must(len(space.modalities) > 1, f"{where}, modalities", len(space.modalities), "at least two")
+    must(space.scale > 0, f"{where}, scale", space.scale, "more than zero")
+    widths = set()
+    for name in space.modalities:
+        must(name in parts, f"{where}, modalities", name, f"one of {', '.join(parts)}")
+        outputs = {spec.name: spec for spec in manifest.parts[parts[name]].outputs}
+        widths.add(outputs["embedding"].shape[-1])
+    must(len(widths) == 1, f"{where}, widths of the embeddings", sorted(widths), "one width")

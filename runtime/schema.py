@@ -32,6 +32,7 @@ __all__ = [
     "Precision",
     "Prompt",
     "SeriesModality",
+    "Space",
     "TextModality",
     "Tolerances",
     "Variant",
@@ -70,16 +71,28 @@ class _Modality(_Struct, frozen=True, kw_only=True):
 
 
 class ImageModality(_Modality, tag="image", tag_field="kind", frozen=True, kw_only=True):
-    """uint8 RGB (H, W, 3) → resize → centre crop → (x·scale − mean) / std → float32 (1, 3, height, width)."""
+    """uint8 RGB (H, W, 3) → grey, with one channel → resize → crop → (x·scale − mean) / std → pad → float32
+    (1, channels, height, width).
+
+    `resize`: "exact" to `resized`; "fit" inside `resized`, keeping the proportions; "shortest-edge" to `edge`, or until
+    (height, width) is covered; "none". `resized`: (height, width), None: that of the tensor. `order` of the two passes
+    of a resize: "across" the rows first, or "pillow", as Pillow 13 decides by the sizes. `crop` "centre": what is
+    smaller than the tensor gets black around it. `pad` "end": zeros below and to the right.
+    """
 
     height: int
     width: int
-    resize: Literal["shortest-edge", "exact"]
-    filter: Literal["area", "bilinear", "bicubic", "lanczos"]
+    resize: Literal["shortest-edge", "exact", "fit", "none"]
+    filter: Literal["nearest", "area", "bilinear", "hamming", "bicubic", "lanczos"]
     crop: Literal["centre", "none"]
     scale: float
-    mean: tuple[float, float, float]
-    std: tuple[float, float, float]
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    edge: int | None = None
+    resized: tuple[int, int] | None = None
+    order: Literal["across", "pillow"] = "across"
+    pad: Literal["none", "end"] = "none"
+    channels: Literal[1, 3] = 3
 
 
 class AudioModality(_Modality, tag="audio", tag_field="kind", frozen=True, kw_only=True):
@@ -90,11 +103,19 @@ class AudioModality(_Modality, tag="audio", tag_field="kind", frozen=True, kw_on
 
 
 class TextModality(_Modality, tag="text", tag_field="kind", frozen=True, kw_only=True):
-    """str → ids and mask, int64 (1, length), by the tokenizer file; cut and padded to `length`."""
+    """str → ids and mask, int64 (1, length), by the tokenizer file; cut and padded to `length`.
+
+    Special tokens that the file adds survive the cut. `padding`: the side on which `pad_id` fills up (the mask is 0
+    there, whatever the id: CLIP pads with its end token); `truncation`: the end of a long text that is cut off; `mask`:
+    whether the encoder takes the mask at all (SigLIP does not).
+    """
 
     tokenizer: str
     length: int
     pad_id: int
+    padding: Literal["left", "right"] = "right"
+    truncation: Literal["left", "right"] = "right"
+    mask: bool = True
 
 
 class SeriesModality(_Modality, tag="series", tag_field="kind", frozen=True, kw_only=True):
@@ -161,6 +182,18 @@ class Head(_Struct, frozen=True, kw_only=True):
     labels: tuple[str, ...] = ()
 
 
+class Space(_Struct, frozen=True, kw_only=True):
+    """A space that the embeddings of several modalities share: how like two are is scale·cosine + bias.
+
+    `link` makes a probability of it: "softmax" over all candidates, or "sigmoid" of each alone.
+    """
+
+    modalities: tuple[str, ...]
+    scale: float
+    bias: float = 0.0
+    link: Literal["softmax", "sigmoid"] = "softmax"
+
+
 class Tolerances(_Struct, frozen=True, kw_only=True):
     """What `verify` holds the variants to."""
 
@@ -186,6 +219,7 @@ class Manifest(_Struct, frozen=True, kw_only=True):
     tolerances: Tolerances
     files: dict[str, str]
     decoder: Decoder | None = None
+    spaces: dict[str, Space] = {}
     chiasm: str = ""
 
     @property

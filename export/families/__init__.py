@@ -15,6 +15,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import pkgutil
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from ...runtime.manifest import Modality
     from ..hub import HubFolder
 
-__all__ = ["Ask", "Classifier", "Family", "Kind", "Tower", "families", "family_of"]
+__all__ = ["Ask", "Classifier", "Family", "Kind", "Similarity", "Tower", "families", "family_of"]
 
 Kind = Literal["image", "audio", "text", "series"]
 
@@ -63,10 +64,31 @@ class Ask:
 
 @dataclass(frozen=True)
 class Classifier:
-    """The classification head of a checkpoint: reads the embedding (1, E), gives logits (1, labels)."""
+    """The classification head of a checkpoint: reads the mean of the tokens (1, D), gives logits (1, labels).
+
+    That mean is what the fusion `mean` hands on of a single encoder. Labels that come twice (ImageNet has two cranes)
+    get their number behind them.
+    """
 
     module: torch.nn.Module
     labels: tuple[str, ...]
+
+    def __post_init__(self) -> None:
+        seen = Counter(self.labels)
+        named = (f"{each} ({index})" if seen[each] > 1 else each for index, each in enumerate(self.labels))
+        object.__setattr__(self, "labels", tuple(named))
+
+
+@dataclass(frozen=True)
+class Similarity:
+    """How two embeddings of a shared space become a probability: scale·cosine + bias, and then the link.
+
+    `link`: "softmax" over the candidates, or "sigmoid" of each alone.
+    """
+
+    scale: float
+    bias: float = 0.0
+    link: Literal["softmax", "sigmoid"] = "softmax"
 
 
 @dataclass(frozen=True)
@@ -75,8 +97,8 @@ class Tower:
 
     `module`: FP32, eval mode; its forward takes the tensors of `interfaces.encoder(modality)`, in that order, and gives
     tokens (1, N, D) and embedding (1, E). `shared`: the embedding lies in a space that another tower of the same
-    checkpoint shares (CLIP and its like), named by a word that is the same for both. `files`: the tokenizer and others
-    that go into the bundle.
+    checkpoint shares (CLIP and its like), named by a word that is the same for both; `similarity`: what its cosines
+    mean. `files`: the tokenizer and others that go into the bundle.
     """
 
     module: torch.nn.Module
@@ -84,6 +106,7 @@ class Tower:
     files: Mapping[str, bytes] = field(default_factory=dict)
     classifier: Classifier | None = None
     shared: str | None = None
+    similarity: Similarity | None = None
 
 
 class Family(Protocol):

@@ -8,9 +8,15 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from .layers import unit
+__all__ = ["AdaptedEncoder", "LinearHeads", "TokensAndEmbedding", "unit"]
 
-__all__ = ["AdaptedEncoder", "LinearHeads", "TokensAndEmbedding"]
+
+def unit(x: Tensor) -> Tensor:
+    """The last axis to unit length, to the last digits, as public models divide. Every step stays FP32 in FP16 graphs.
+
+    `layers.unit` adds a little to the length, which small vectors feel; models that were trained with it keep it.
+    """
+    return x / torch.sqrt(torch.pow(x, 2.0).sum(dim=-1, keepdim=True).clamp(min=1e-24))
 
 
 class AdaptedEncoder(nn.Module):
@@ -32,7 +38,10 @@ class AdaptedEncoder(nn.Module):
 
 
 class TokensAndEmbedding(nn.Module):
-    """A module that gives tokens and embedding, or one tensor: (B, E) is both; of (B, N, D) the mean is embedding."""
+    """A module that gives tokens and embedding, or one tensor: (B, E) is both; of (B, N, D) the mean is embedding.
+
+    Of a feature map (B, D, h, w) every place is a token.
+    """
 
     def __init__(self, module: nn.Module) -> None:
         super().__init__()
@@ -43,6 +52,8 @@ class TokensAndEmbedding(nn.Module):
         if not isinstance(given, Tensor):
             tokens, embedding = given
             return tokens, embedding
+        if given.ndim == 4:
+            given = given.flatten(2).transpose(1, 2)
         return (given[:, None], given) if given.ndim == 2 else (given, given.mean(dim=1))
 
 

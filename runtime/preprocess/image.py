@@ -1,4 +1,4 @@
-"""Camera frame → the tensor of an image encoder."""
+"""A picture → the tensor of an image encoder: the sizes are reckoned here, the pixels are the kernel's."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from ...kernels import ImageSpec, KernelError, image_to_tensor
 from ..errors import InputError
@@ -13,23 +14,31 @@ from ..manifest import ImageModality
 from ..values import Array
 from ._checks import as_array, described, output
 
-__all__ = ["image_tensor"]
+__all__ = ["grey", "image_tensor", "scaled_size"]
+
+Size = tuple[int, int]
 
 
 def image_tensor(image: Any, modality: ImageModality, *, out: Array | None = None) -> Array:
-    """uint8 RGB (H, W, 3) → float32 (1, 3, height, width), resized, cropped and normalised as the manifest says.
+    """uint8 RGB (H, W, 3) → float32 (1, channels, height, width), resized, cropped and normalised as the manifest says.
 
-    Any strides are fine (a mirrored or cropped view is not copied). `out`: where to write, of the same shape.
+    Any strides are fine (a mirrored or cropped view is not copied). With one channel a grey picture (H, W) is taken as
+    it is. `out`: where to write, of the same shape.
 
     Raises:
-        InputError: not uint8 RGB, no pixels, or a picture that the manifest's crop does not fit in.
+        InputError: not uint8 RGB, no pixels, or a picture that the manifest has no way to bring to the encoder's size.
     """
     pixels = as_array(modality.name, image, "uint8 RGB of shape (H, W, 3)")
-    if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3 or pixels.size == 0:
+    flat = modality.channels == 1 and (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 1))
+    if pixels.dtype != np.uint8 or pixels.size == 0 or not (flat or (pixels.ndim == 3 and pixels.shape[2] == 3)):
         raise _refusal(modality.name, pixels)
-    out = output(out, (1, 3, modality.height, modality.width), np.float32)
+    out = output(out, (1, modality.channels, modality.height, modality.width), np.float32)
+    spec = _spec(modality, (pixels.shape[0], pixels.shape[1]))
     try:
-        image_to_tensor(pixels, spec=_spec(modality), out=out[0])
+        if modality.channels == 3:
+            image_to_tensor(pixels, spec=spec, out=out[0])
+        else:
+            out[0, 0] = image_to_tensor(pixels if flat else grey(pixels), spec=spec, format="gray")[0]
     except KernelError as error:
         raise InputError(
             f"{modality.name}: cannot be brought to {modality.height} × {modality.width} ({error.argument})",
@@ -39,19 +48,60 @@ def image_tensor(image: Any, modality: ImageModality, *, out: Array | None = Non
     return out
 
 
-@lru_cache(maxsize=32)
-def _spec(modality: ImageModality) -> ImageSpec:
-    """What the manifest asks for, as the kernels take it."""
+def grey(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """RGB (H, W, 3) → luma (H, W): ITU-R BT.601 in 16 bits, as Pillow's mode L."""
+    red, green, blue = (pixels[:, :, channel].astype(np.uint32) for channel in range(3))
+    return ((red * 19595 + green * 38470 + blue * 7471 + 0x8000) >> 16).astype(np.uint8)
+
+
+def scaled_size(modality: ImageModality, source: Size) -> Size:
+    """(height, width) of a picture of size `source` after the resize; what follows from another edge rounds down.
+
+    Where transformers reckons in floating point (`fit`), so does this: the product may fall just short of a pixel.
+    """
+    height, width = source
+    if modality.resize == "none":
+        return source
+    target = modality.resized or (modality.height, modality.width)
+    if modality.resize == "exact":
+        return target
+    if modality.resize == "fit":
+        factor = min(target[0] / height, target[1] / width)
+        return int(height * factor), int(width * factor)
+    if modality.edge is not None:
+        edge = modality.edge
+        return (edge, edge * width // height) if height <= width else (edge * height // width, edge)
+    if target[0] * width >= target[1] * height:
+        return target[0], max(target[1], target[0] * width // height)
+    return max(target[0], target[1] * height // width), target[1]
+
+
+@lru_cache(maxsize=64)
+def _spec(modality: ImageModality, source: Size) -> ImageSpec:
+    """What the kernel is to do with pictures of that size."""
+    target, scaled = (modality.height, modality.width), scaled_size(modality, source)
+    spare = (scaled[0] - target[0], scaled[1] - target[1])
+    centred = modality.crop == "centre"
+    fits = centred or spare == (0, 0) or (modality.pad == "end" and max(spare) <= 0)
+    if min(scaled) < 1 or not fits:
+        raise InputError(
+            f"{modality.name}: cannot be brought to {target[0]} × {target[1]}",
+            found=f"{source[0]} × {source[1]}" + (f", scaled to {scaled[0]} × {scaled[1]}" if scaled != source else ""),
+            expected="one that is no larger" if modality.pad == "end" else "a picture of that size",
+            fix="Resize it first; this bundle does not" if modality.resize == "none" else None,
+        )
     return ImageSpec(
-        modality.height,
-        modality.width,
-        filter=modality.filter,
-        resize=modality.resize,
-        crop=modality.crop,
-        scale=modality.scale,
-        mean=modality.mean,
-        std=modality.std,
-    )
+        *target, resize="exact", scaled=scaled, crop=(spare[0] // 2, spare[1] // 2) if centred else (0, 0),
+        filter=modality.filter, order=modality.order, pad=0 if centred else None,
+        fill=0.0 if modality.pad == "end" else None, scale=modality.scale, mean=_three(modality.mean),
+        std=_three(modality.std),
+    )  # fmt: skip
+
+
+def _three(values: tuple[float, ...]) -> tuple[float, float, float]:
+    """The kernel's channels are three; of a grey picture they are equal, and the first is taken."""
+    first, *others = values
+    return (first, others[0], others[1]) if others else (first, first, first)
 
 
 def _refusal(name: str, pixels: Array) -> InputError:

@@ -86,7 +86,7 @@ class Preparer:
 
 
 def _image(modality: ImageModality, inputs: Sequence[TensorSpec]) -> Prepare:
-    shape = (1, 3, modality.height, modality.width)
+    shape = (1, modality.channels, modality.height, modality.width)
     name, buffer = _single(modality, inputs, shape), np.zeros(shape, np.float32)
     return lambda packet: {name: image_tensor(packet.data, modality, out=buffer)}
 
