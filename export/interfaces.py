@@ -63,4 +63,5 @@ def _encoder_inputs(modality: Modality) -> tuple[TensorSpec, ...]:
         return (_f32("waveform", 1, modality.samples),)
     if isinstance(modality, SeriesModality):
         return (_f32("series", 1, modality.frames, modality.channels),)
-    return tuple(TensorSpec(name, "int64", (1, modality.length)) for name in ("ids", "mask"))
+    names = ("ids", "mask") if modality.mask else ("ids",)
+    return tuple(TensorSpec(name, "int64", (1, modality.length)) for name in names)

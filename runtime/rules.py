@@ -209,7 +209,7 @@ def _input_of(modality: Modality, where: str, manifest: Manifest) -> tuple[tuple
     positive(where, length=modality.length)
     must(0 <= modality.pad_id < 2**31, f"{where}, pad_id", modality.pad_id, "a token id")
     must(modality.tokenizer in manifest.files, f"{where}, tokenizer", modality.tokenizer, "a file listed in files")
-    return (1, modality.length), "int64", 2
+    return (1, modality.length), "int64", 2 if modality.mask else 1
 
 
 def _check_fusion(fusion: Fusion, manifest: Manifest) -> None:

@@ -90,11 +90,19 @@ class AudioModality(_Modality, tag="audio", tag_field="kind", frozen=True, kw_on
 
 
 class TextModality(_Modality, tag="text", tag_field="kind", frozen=True, kw_only=True):
-    """str → ids and mask, int64 (1, length), by the tokenizer file; cut and padded to `length`."""
+    """str → ids and mask, int64 (1, length), by the tokenizer file; cut and padded to `length`.
+
+    Special tokens that the file adds survive the cut. `padding`: the side on which `pad_id` fills up (the mask is 0
+    there, whatever the id: CLIP pads with its end token); `truncation`: the end of a long text that is cut off; `mask`:
+    whether the encoder takes the mask at all (SigLIP does not).
+    """
 
     tokenizer: str
     length: int
     pad_id: int
+    padding: Literal["left", "right"] = "right"
+    truncation: Literal["left", "right"] = "right"
+    mask: bool = True
 
 
 class SeriesModality(_Modality, tag="series", tag_field="kind", frozen=True, kw_only=True):

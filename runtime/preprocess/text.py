@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -23,14 +23,18 @@ class TextConstants(Protocol):
     def length(self) -> int: ...
     @property
     def pad_id(self) -> int: ...
+    @property
+    def padding(self) -> Literal["left", "right"]: ...
+    @property
+    def truncation(self) -> Literal["left", "right"]: ...
 
 
 class TextPreparer:
     """A tokenizer with its two reused output buffers.
 
     `tokenizer`: the bytes of a `tokenizer.json` (Hugging Face tokenizers format). Cutting and padding in that file are
-    ignored; the manifest's `length` and `pad_id` hold. Special tokens that the file adds stay when the text is cut.
-    `empty`: a text without words is one too, as the prompt that guides nowhere is.
+    ignored; the manifest's fields hold. Special tokens that the file adds stay when the text is cut. `empty`: a text
+    without words is one too, as the prompt that guides nowhere is.
 
     Raises:
         BundleError: the bytes are no tokenizer.
@@ -43,7 +47,7 @@ class TextPreparer:
         try:
             self._tokenizer = Tokenizer.from_str(tokenizer.decode("utf-8"))
             self._tokenizer.no_padding()
-            self._tokenizer.enable_truncation(max_length=modality.length)
+            self._tokenizer.enable_truncation(max_length=modality.length, direction=modality.truncation)
         except Exception as error:  # the library raises bare Exception
             raise BundleError(
                 f"{modality.tokenizer} cannot be used as a tokenizer",
@@ -57,7 +61,7 @@ class TextPreparer:
     def __call__(self, text: Any) -> tuple[Array, Array]:
         """str → ids and mask, int64 (1, length): 1 where there is a token. Both are overwritten by the next call.
 
-        A longer text is cut: only its first tokens are read.
+        A longer text is cut: only its first tokens are read (its last ones, where the manifest cuts on the left).
 
         Raises:
             InputError: not a str, empty, only white space, not valid Unicode, or without a single known token.
@@ -80,9 +84,10 @@ class TextPreparer:
                 expected="words",
                 fix="Leave it out",
             )
-        count = len(tokens)
+        start = self._modality.length - len(tokens) if self._modality.padding == "left" else 0
+        here = slice(start, start + len(tokens))
         self.ids.fill(self._modality.pad_id)
-        self.ids[0, :count] = tokens
-        self.mask[0, :count] = 1
-        self.mask[0, count:] = 0
+        self.mask.fill(0)
+        self.ids[0, here] = tokens
+        self.mask[0, here] = 1
         return self.ids, self.mask
