@@ -6,7 +6,8 @@ Nothing is unpickled, nothing is downloaded, and no code of the folder is run.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,28 +16,37 @@ from ..runtime.errors import CheckpointError, MissingExtraError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["HubFolder"]
+__all__ = ["HubFolder", "check_weights", "quiet", "read_tensors"]
 
 _LIMIT = 64 * 2**20
 """Bytes of a JSON file; a tokenizer.json of 250,000 tokens has 20 MB."""
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl", "*.h5", "*.msgpack")
 _CONVERT = (
-    "Convert it where you trust it: python -c \"import torch, safetensors.torch as s; "
+    'Convert it where you trust it: python -c "import torch, safetensors.torch as s; '
     "s.save_file(torch.load('{file}', weights_only=True), '{folder}/model.safetensors')\""
 )
 
 
 class HubFolder:
-    """One checkpoint folder. `config` is its config.json; raises `CheckpointError` for what cannot be read."""
+    """One checkpoint folder. `config` is its config.json; raises `CheckpointError` for what cannot be read.
 
-    def __init__(self, path: str | Path) -> None:
+    Two kinds are told by other files: a chain of sentence-transformers by its modules.json (`plain` overlooks it), word
+    vectors by a file of text, `vectors`, which may also be named itself.
+    """
+
+    def __init__(self, path: str | Path, *, plain: bool = False) -> None:
         self.path = Path(path)
+        self.vectors = _vectors(self.path)
+        if self.vectors == self.path:
+            self.path = self.path.parent
         if not self.path.is_dir():
             raise CheckpointError(
                 f"{self.path} is not a checkpoint", found="a file" if self.path.exists() else "no such folder",
                 expected="a folder with config.json and model.safetensors",
             )  # fmt: skip
-        self.config = self.json("config.json")
+        self._chain = not plain and self.vectors is None and self.has("modules.json")
+        other = self.vectors is not None or (self._chain and not self.has("config.json"))
+        self.config: dict[str, Any] = {} if other else self.json("config.json")
         if "auto_map" in self.config:
             raise CheckpointError(
                 f"{self.path} asks for code of its own to be run",
@@ -47,8 +57,10 @@ class HubFolder:
 
     @property
     def model_type(self) -> str:
-        """The family's word in config.json."""
-        return str(self.config.get("model_type", ""))
+        """The family's word in config.json, or for what is told by other files."""
+        if self.vectors is not None:
+            return "word-vectors"
+        return "sentence-transformers" if self._chain else str(self.config.get("model_type", ""))
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -84,16 +96,7 @@ class HubFolder:
 
     def check_weights(self) -> None:
         """`CheckpointError` unless there are safetensors; a folder of pickles is told how to convert them."""
-        if self.has("model.safetensors") or self.has("model.safetensors.index.json"):
-            return
-        pickles = sorted(path for pattern in _PICKLES for path in self.path.glob(pattern))
-        if pickles:
-            raise CheckpointError(
-                f"{self.path} has its weights in a format that can run code, which chiasm never opens",
-                found=pickles[0].name, expected="model.safetensors",
-                fix=_CONVERT.format(file=pickles[0], folder=self.path),
-            )  # fmt: skip
-        raise CheckpointError(f"{self.path} has no weights", expected="model.safetensors")
+        check_weights(self.path)
 
     def load(self, model: Any, *, unused: tuple[str, ...] = (), absent: tuple[str, ...] = ()) -> torch.nn.Module:
         """An instance of a transformers model class with the folder's weights, FP32, in eval mode.
@@ -103,23 +106,16 @@ class HubFolder:
         missing or unexpected tensor is an error that names it.
         """
         self.check_weights()
-        try:
+        with quiet():
             import torch
-            from transformers.utils import logging
-        except ModuleNotFoundError as error:
-            raise MissingExtraError(error.name or "torch", "export", "Reading a checkpoint") from error
-        verbosity = logging.get_verbosity()
-        logging.set_verbosity_error()
-        logging.disable_progress_bar()
-        try:
-            loaded, info = model.from_pretrained(
-                self.path, local_files_only=True, use_safetensors=True, trust_remote_code=False, dtype=torch.float32,
-                output_loading_info=True,
-            )  # fmt: skip
-        except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
-            raise CheckpointError(f"{self.path} cannot be loaded", found=str(error).splitlines()[0]) from error
-        finally:
-            logging.set_verbosity(verbosity)
+
+            try:
+                loaded, info = model.from_pretrained(
+                    self.path, local_files_only=True, use_safetensors=True, trust_remote_code=False,
+                    dtype=torch.float32, output_loading_info=True,
+                )  # fmt: skip
+            except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
+                raise CheckpointError(f"{self.path} cannot be loaded", found=str(error).splitlines()[0]) from error
         self._complain(info, unused, absent)
         return loaded.float().eval()  # type: ignore[no-any-return]
 
@@ -149,6 +145,70 @@ class HubFolder:
         raise CheckpointError(
             f"{self.path} has no tokenizer.json",
             expected="the fast tokenizer, in one file",
-            fix=f"Make it: python -c \"from transformers import AutoTokenizer as t; "
+            fix=f'Make it: python -c "from transformers import AutoTokenizer as t; '
             f"t.from_pretrained('{self.path}', use_fast=True).save_pretrained('{self.path}')\"",
         )
+
+
+@contextmanager
+def quiet() -> Iterator[None]:
+    """transformers without its advice and progress bars; `MissingExtraError` where there is none."""
+    try:
+        from transformers.utils import logging
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(error.name or "torch", "export", "Reading a checkpoint") from error
+    verbosity = logging.get_verbosity()
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(verbosity)
+
+
+def read_tensors(folder: Path) -> dict[str, torch.Tensor]:
+    """The tensors of a folder's model.safetensors, which belongs to no model class."""
+    try:
+        from safetensors import SafetensorError
+        from safetensors.torch import load_file
+    except ModuleNotFoundError as error:
+        raise MissingExtraError(error.name or "safetensors", "export", "Reading a checkpoint") from error
+    check_weights(folder)
+    try:
+        tensors: dict[str, torch.Tensor] = load_file(folder / "model.safetensors")
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{folder / 'model.safetensors'} cannot be read", found=str(error)) from error
+    return tensors
+
+
+def check_weights(folder: Path) -> None:
+    """`CheckpointError` unless there are safetensors; a folder of pickles is told how to convert them."""
+    if any((folder / name).is_file() for name in ("model.safetensors", "model.safetensors.index.json")):
+        return
+    pickles = sorted(path for pattern in _PICKLES for path in folder.glob(pattern))
+    if pickles:
+        raise CheckpointError(
+            f"{folder} has its weights in a format that can run code, which chiasm never opens",
+            found=pickles[0].name, expected="model.safetensors", fix=_CONVERT.format(file=pickles[0], folder=folder),
+        )  # fmt: skip
+    raise CheckpointError(f"{folder} has no weights", expected="model.safetensors")
+
+
+def _vectors(path: Path) -> Path | None:
+    """The file of word vectors that a path is, or that a folder without config.json holds: one *.vec or *.txt."""
+    if path.is_file():
+        return path if path.suffix in (".vec", ".txt") else None
+    if not path.is_dir() or any((path / name).exists() for name in ("config.json", "modules.json", "model_index.json")):
+        return None
+    found = [each for pattern in ("*.vec", "*.txt") for each in sorted(path.glob(pattern)) if _holds_vectors(each)]
+    return found[0] if len(found) == 1 else None
+
+
+def _holds_vectors(path: Path) -> bool:
+    """Whether the second line is a word and numbers."""
+    with open(path, "rb") as file:
+        words = [file.readline(2**16), file.readline(2**16)][1].split()
+    try:
+        return len(words) > 2 and [float(word) for word in words[-2:]] != []
+    except ValueError:
+        return False
