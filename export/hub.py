@@ -112,7 +112,7 @@ class HubFolder:
             try:
                 loaded, info = model.from_pretrained(
                     self.path, local_files_only=True, use_safetensors=True, trust_remote_code=False,
-                    dtype=torch.float32, output_loading_info=True,
+                    dtype=torch.float32, output_loading_info=True, ignore_mismatched_sizes=True,
                 )  # fmt: skip
             except (OSError, ValueError, RuntimeError, KeyError, TypeError) as error:
                 raise CheckpointError(f"{self.path} cannot be loaded", found=str(error).splitlines()[0]) from error
