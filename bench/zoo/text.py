@@ -12,7 +12,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from . import Model, Size
+from . import Make, Model, Size
 from . import tokenizers as words
 
 __all__ = ["MODELS", "classifier"]
@@ -70,7 +70,7 @@ def shake(model: Any) -> None:
                 tensor += torch.randn_like(tensor) * 0.1
 
 
-def _maker(name: str) -> Callable[[Path, Size, int], None]:
+def _maker(name: str) -> Make:
     def make(folder: Path, size: Size, seed: int = 0) -> None:
         _write(name, _HEADS.get(name, "Model"), folder, size, seed)
 

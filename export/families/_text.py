@@ -1,4 +1,4 @@
-"""What the families of text share: the tokenizer as transformers builds it, the modality, masks, pooling, the tower.
+"""What the families of text share: masks, pooling, the tower, and how one is read from a folder.
 
 A tower of text takes ids and mask, int64 (1, N). Its embedding is one vector, not normalised; its tokens are that
 vector again (1, 1, D), so that a fusion reads what a classifier would, or, where the output `tokens` is asked for, a
@@ -14,16 +14,14 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from ...runtime.errors import CheckpointError, ExportError
-from ...runtime.manifest import TextModality
-from ..hub import quiet
+from ...runtime.errors import ExportError
 from . import Ask, Classifier, Tower
+from ._words import Words, modality, read_words, text_length
 
 if TYPE_CHECKING:
     from ..hub import HubFolder
 
-__all__ = ["BLOCKED", "LENGTH", "POOLINGS", "Plan", "TextEncoder", "Unit", "Words", "causal", "load", "modality",
-           "read_words", "text_length", "wide"]  # fmt: skip
+__all__ = ["BLOCKED", "LENGTH", "POOLINGS", "Plan", "TextEncoder", "Unit", "causal", "load", "wide"]
 
 LENGTH = 128
 """Tokens of a text unless asked otherwise, or the model takes fewer: every text costs as much as the longest."""
@@ -32,66 +30,6 @@ BLOCKED = -1e4
 
 States = Callable[[Tensor, Tensor], tuple[Tensor, Tensor | None]]
 """ids (1, N) and the additive mask → last hidden states (1, N, D), and the model's own pooled vector (1, D)."""
-
-
-@dataclass(frozen=True)
-class Words:
-    """A tokenizer as transformers builds it from a folder. `limit`: the most tokens it was made for, None: not said."""
-
-    file: bytes
-    pad_id: int
-    padding: str
-    truncation: str
-    limit: int | None
-
-
-def read_words(folder: HubFolder) -> Words:
-    """The tokenizer of a folder.
-
-    transformers builds it from the vocabulary of tokenizer.json and its own code, and tokenizer_config.json has a say;
-    what comes out of that is exported, not the file. Without a padding token (GPT-2) the end token fills up.
-    """
-    folder.tokenizer()  # the complaint of a folder without one
-    if folder.has("tokenizer_config.json") and "auto_map" in folder.json("tokenizer_config.json"):
-        raise CheckpointError(
-            f"The tokenizer of {folder.path} asks for code of its own to be run",
-            found="auto_map in tokenizer_config.json", expected="a tokenizer of a known kind",
-            fix="Such code is never run",
-        )  # fmt: skip
-    with quiet():
-        from transformers import AutoTokenizer
-
-        try:
-            built = AutoTokenizer.from_pretrained(folder.path, local_files_only=True, trust_remote_code=False)
-            file = built.backend_tokenizer.to_str()
-        except Exception as error:  # the tokenizers library raises bare Exception
-            reason = str(error).split("\n")[0]
-            raise CheckpointError(f"The tokenizer of {folder.path} cannot be read", found=reason) from error
-    fill = built.pad_token_id if built.pad_token_id is not None else built.eos_token_id
-    limit = built.model_max_length
-    return Words(file.encode(), fill or 0, built.padding_side, built.truncation_side, limit if limit < 2**20 else None)
-
-
-def text_length(folder: HubFolder, ask: Ask, limit: int | None) -> int:
-    """How many tokens: those asked for, at most `limit`; else `LENGTH`, or the limit where that is less."""
-    if ask.length is None:
-        return min(LENGTH, limit or LENGTH)
-    if not 2 <= ask.length <= (limit or ask.length):
-        raise ExportError(
-            f"{folder.path} cannot take texts of that length", found=f"length {ask.length}",
-            expected=f"2 to {limit} tokens" if limit else "at least 2 tokens",
-        )  # fmt: skip
-    return ask.length
-
-
-def modality(ask: Ask, words: Words, length: int, tokens: tuple[int, int]) -> TextModality:
-    """The manifest's entry; its tokenizer is the file `<name>.tokenizer.json`."""
-    return TextModality(
-        name=ask.name, part=ask.name, rate_hz=ask.rate_hz or 1.0, max_age_s=ask.max_age_s, tokens=tokens,
-        tokenizer=f"{ask.name}.tokenizer.json", length=length, pad_id=words.pad_id,
-        padding="left" if words.padding == "left" else "right",
-        truncation="left" if words.truncation == "left" else "right",
-    )  # fmt: skip
 
 
 def wide(mask: Tensor) -> Tensor:
@@ -165,9 +103,16 @@ class TextEncoder(nn.Module):
 
     def forward(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         states, pooled = self.states(ids, wide(mask))
-        vectors = [pooled if how == "pooled" else POOLINGS[how](states, mask) for how in self.poolings]
+        vectors = [self._pool(how, states, pooled, mask) for how in self.poolings]
         embedding = self.after(vectors[0] if len(vectors) == 1 else torch.cat(vectors, dim=-1))
         return states * mask.to(states.dtype)[:, :, None] if self.each else embedding[:, None], embedding
+
+    @staticmethod
+    def _pool(how: str, states: Tensor, pooled: Tensor | None, mask: Tensor) -> Tensor:
+        if how == "pooled":
+            assert pooled is not None
+            return pooled
+        return POOLINGS[how](states, mask)
 
 
 @dataclass(frozen=True)
@@ -209,7 +154,7 @@ def load(folder: HubFolder, ask: Ask, plan: Plan) -> Tower:
     model.set_attn_implementation("eager")
     words = read_words(folder)
     _check_padding(folder, words, plan)
-    length = text_length(folder, ask, _least(plan.positions(model.config), words.limit))
+    length = text_length(folder, ask, _least(plan.positions(model.config), words.limit), LENGTH)
     each = output == "tokens"
     encoder = TextEncoder(model, plan.states(model, length), ("mean" if each else output,), each).eval()
     made = modality(ask, words, length, (length if each else 1, int(model.config.hidden_size)))

@@ -32,14 +32,15 @@ _OWN_UNKNOWN = ("<unk>", "[UNK]", "UNK", "<UNK>")
 
 def load(folder: HubFolder, ask: Ask) -> Tower:
     """A table of the vectors, behind a zero row for what fills up and one for unknown words."""
-    from ._text import Words, modality, text_length
+    from ._text import LENGTH
+    from ._words import Words, modality, text_length
 
     each = ask.chosen(OUTPUTS) == "tokens"
     assert folder.vectors is not None
     words, table = _read(folder.vectors)
     own = next((word for word in _OWN_UNKNOWN if word in words), None)
     file = _tokenizer(words, own or _UNKNOWN)
-    length = text_length(folder, ask, None)
+    length = text_length(folder, ask, None, LENGTH)
     made = modality(ask, Words(file, 0, "right", "right", None), length, (length if each else 1, table.shape[1]))
     return Tower(_encoder(table, each), made, {made.tokenizer: file})
 
@@ -109,7 +110,7 @@ def _encoder(table: Array, each: bool) -> nn.Module:
 
         def __init__(self) -> None:
             super().__init__()
-            self.table = nn.Embedding.from_pretrained(torch.from_numpy(table))
+            self.table = nn.Embedding(*table.shape, _weight=torch.from_numpy(table))
 
         def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             known = (mask * (ids > 1)).to(torch.float32)[:, :, None]

@@ -13,7 +13,7 @@ pytest.importorskip("transformers", reason="the tokenizers are compared with its
 
 from chiasm.bench.zoo import tokenizers, words
 from chiasm.export.families import Ask
-from chiasm.export.families._text import Words, modality, read_words
+from chiasm.export.families._words import Words, modality, read_words
 from chiasm.export.hub import HubFolder
 from chiasm.runtime.preprocess.text import TextPreparer
 
