@@ -30,12 +30,13 @@ from .pipeline import Pipeline, load
 from .sinks import open_sink
 from .sources import Outage, Source, open_source
 from .stream import Stream
-from .values import Generation, Packet, Result, Snapshot, TensorSpec
+from .values import Caption, Generation, Packet, Result, Snapshot, TensorSpec
 
 __all__ = [
     "BackendError",
     "Bundle",
     "BundleError",
+    "Caption",
     "CheckpointError",
     "ChiasmError",
     "ExportError",

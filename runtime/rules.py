@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from .caption_rules import check_captioner
 from .decoder_rules import check_decoder
 from .errors import UnsafePathError
 from .promises import (
@@ -42,7 +43,7 @@ __all__ = ["check", "check_path"]
 DTYPES = ("float32", "float16", "int64", "int32", "uint8", "int8", "bool")
 RESERVED = (
     *("time_s", "steps", "seed", "guidance", "decoder", "preview", "negative", "mask", "strength", "noise"),
-    *("presence", "age", "self"),
+    *("presence", "age", "self", "beams", "max_tokens", "prompt", "length_penalty", "early_stopping"),
 )
 _PART = re.compile(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}")
 _HASH = re.compile(r"[0-9a-f]{64}")
@@ -58,6 +59,8 @@ def check(manifest: Manifest) -> None:
     _check_senses(manifest)
     if manifest.decoder is not None:
         check_decoder(manifest.decoder, manifest)
+    if manifest.captioner is not None:
+        check_captioner(manifest.captioner, manifest)
     for field, value in msgspec.structs.asdict(manifest.tolerances).items():
         must(value >= 0, f"tolerances.{field}", value, "zero or more")
 
