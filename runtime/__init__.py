@@ -31,13 +31,14 @@ from .pipeline import Pipeline, load
 from .sinks import open_sink
 from .sources import Outage, Source, open_source
 from .stream import Stream
-from .values import Generation, Packet, Result, Snapshot, TensorSpec
+from .values import Caption, Generation, Packet, Result, Snapshot, TensorSpec
 from .zero_shot import Classification, ZeroShot
 
 __all__ = [
     "BackendError",
     "Bundle",
     "BundleError",
+    "Caption",
     "CheckpointError",
     "ChiasmError",
     "Classification",

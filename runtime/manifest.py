@@ -15,6 +15,7 @@ from .rules import check
 from .schema import (
     SCHEMA,
     AudioModality,
+    Captioner,
     Decoder,
     DiffusionDecoder,
     ExternalFile,
@@ -40,6 +41,7 @@ __all__ = [
     "MAX_BYTES",
     "SCHEMA",
     "AudioModality",
+    "Captioner",
     "Decoder",
     "DiffusionDecoder",
     "ExternalFile",

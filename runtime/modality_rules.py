@@ -9,7 +9,7 @@ __all__ = ["RESERVED", "check_modality"]
 
 RESERVED = (
     *("time_s", "steps", "seed", "guidance", "decoder", "preview", "negative", "mask", "strength", "noise"),
-    *("presence", "age", "self"),
+    *("presence", "age", "self", "beams", "max_tokens", "prompt", "length_penalty", "early_stopping"),
 )
 
 

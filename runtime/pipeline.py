@@ -4,21 +4,25 @@ with load("road.chiasm") as pipeline:
     result = pipeline(image=frame, text="Dispatch: the left exit is blocked.")
     for result in pipeline.stream({"image": "camera:0", "audio": "mic:"}): ...
     for step in pipeline.generate(text="a red bus in the rain", steps=4): ...
+    print(pipeline.caption(image=frame, beams=3).text)
 """
 
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
+from time import perf_counter
 from types import MappingProxyType, TracebackType
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .backends import SessionOptions, open_backend
 from .bundle import Bundle, open_bundle, resolve_bundle
+from .caption import captions_of
 from .errors import BackendError, InputError
 from .intake import take_in, unknown_modality
 from .manifest import Manifest
@@ -27,9 +31,11 @@ from .senses import Senses
 from .sessions import Sessions
 from .sources import Source, open_source
 from .stream import Stream
-from .values import Asked, Generation, Result, Snapshot
+from .values import Asked, Caption, Generation, Result, Snapshot
 
 __all__ = ["Pipeline", "load"]
+
+_Step = TypeVar("_Step")
 
 
 def load(
@@ -80,6 +86,7 @@ class Pipeline:
         if decoder is not None and manifest.decoder is None:
             raise InputError("This bundle cannot generate", found=f"decoder {decoder!r}", expected="no decoder")
         self._painter = None if manifest.decoder is None else Painter(manifest, sessions.get, bundle.read, decoder)
+        self._captions = captions_of(manifest.captioner, sessions.get, bundle.read)
         self._closed = False
 
     @property
@@ -100,7 +107,10 @@ class Pipeline:
     @property
     def runs(self) -> dict[str, int]:
         """part → how often it ran since loading."""
-        return self._senses.runs | (self._painter.runs if self._painter is not None else {})
+        counts = dict(self._senses.runs)
+        for stage in (self._painter, self._captions):
+            counts |= stage.runs if stage is not None else {}
+        return counts
 
     def __call__(self, *, time_s: float | None = None, **packets: Any) -> Result:
         """One decision from any non-empty set of modalities, by name: raw values or Packets; None is absent.
@@ -191,6 +201,36 @@ class Pipeline:
             state = self._senses.fuse(ages)[0].copy()
         return self._locked(painter.from_state(state, settings))
 
+    def caption(
+        self,
+        *,
+        beams: int | None = None,
+        max_tokens: int | None = None,
+        prompt: str | None = None,
+        length_penalty: float | None = None,
+        early_stopping: bool | str | None = None,
+        time_s: float | None = None,
+        **packets: Any,
+    ) -> Caption:
+        """What the picture shows, in words that begin with `prompt`: the likeliest token each time, or by `beams`.
+
+        Takes the one modality that the captioner describes, as a call takes it; None: what the manifest says. The token
+        numbers are those of transformers' `generate`. Decisions go on meanwhile. Raises InputError.
+        """
+        stage, start, timings = self._captions, perf_counter(), dict[str, float]()
+        if stage is None:
+            raise InputError("This bundle does not describe pictures", expected="a bundle with a captioner")
+        words, limits = stage.check(beams, max_tokens, prompt, length_penalty, early_stopping)
+        snapshot = take_in(packets, time_s, (stage.modality,))
+        with stage.busy:
+            with self._lock:
+                self._must_be_open()
+                self._senses.encode(snapshot, timings)
+                seen = self._senses.tokens(stage.modality).copy()
+            made = deque(self._locked(stage.run(seen, words, limits)), maxlen=1).pop()
+        assert made is not None
+        return Caption(made.text, made.score, made.tokens, timings | made.timings | {"total": perf_counter() - start})
+
     def close(self) -> None:
         """Close every session. A second call does nothing."""
         with self._lock:
@@ -205,15 +245,16 @@ class Pipeline:
     ) -> None:
         self.close()
 
-    def _locked(self, steps: Iterator[Generation]) -> Iterator[Generation]:
-        """Hold the lock during each step, not between: decisions go on while a picture is made."""
+    def _locked(self, steps: Iterator[_Step]) -> Iterator[_Step]:
+        """Hold the lock during each step, not between: decisions go on while a picture or a text is made."""
+        end = object()
         while True:
             with self._lock:
                 self._must_be_open()
-                step = next(steps, None)
-            if step is None:
+                step = next(steps, end)
+            if step is end:
                 return
-            yield step
+            yield cast(_Step, step)
 
     def _open_sources(self, sources: Iterable[Source] | Mapping[str, Source | str]) -> list[Source]:
         if not isinstance(sources, Mapping):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
@@ -30,6 +30,8 @@ class _Words:
     tokenizer: str
     length: int
     pad_id: int
+    padding: Literal["left", "right"] = "right"
+    truncation: Literal["left", "right"] = "right"
 
 
 class Prompts:

@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from .caption_rules import check_captioner
 from .decoder_rules import check_decoder
 from .errors import UnsafePathError
 from .modality_rules import check_modality
@@ -35,6 +36,8 @@ def check(manifest: Manifest) -> None:
         _check_space(f"spaces.{shown(name)}", space, manifest)
     if manifest.decoder is not None:
         check_decoder(manifest.decoder, manifest)
+    if manifest.captioner is not None:
+        check_captioner(manifest.captioner, manifest)
     for field, value in msgspec.structs.asdict(manifest.tolerances).items():
         must(value >= 0, f"tolerances.{field}", value, "zero or more")
 

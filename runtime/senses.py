@@ -98,6 +98,10 @@ class Senses:
             self._explain(snapshot, ages)
         return ages, ran
 
+    def tokens(self, name: str) -> NDArray[np.float32]:
+        """(1, N, D) of the packet that a modality's encoder saw last; the next one overwrites it."""
+        return self._encoders[name].tokens
+
     def fuse(self, ages: Mapping[str, float]) -> tuple[NDArray[np.float32], list[float]]:
         """(state (1, S), which the next call overwrites; weights of all modalities in order)."""
         assert self._fuser is not None  # the pipeline asks first whether there is a fusion

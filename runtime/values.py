@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Array", "Asked", "Generation", "Packet", "Result", "Snapshot", "TensorSpec"]
+__all__ = ["Array", "Asked", "Caption", "Generation", "Packet", "Result", "Snapshot", "TensorSpec"]
 
 Array = NDArray[Any]
 
@@ -103,6 +103,29 @@ class Asked(msgspec.Struct, frozen=True, eq=False):
     mask: Any = None
     strength: Any = None
     noise: Any = None
+
+
+class Caption(msgspec.Struct, frozen=True, eq=False):
+    """What a captioner says of a picture.
+
+    `tokens`: all of them, as transformers' `generate` gives them, with the prompt and the end; `score`: sum of the
+    log-probabilities of the new ones over their number to the power of the length penalty; `timings` in seconds
+    (`preprocess.image`, `encode.image`, `prefill`, `steps`, `total`).
+    """
+
+    text: str
+    score: float
+    tokens: tuple[int, ...]
+    timings: Mapping[str, float] = {}
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain types for JSON."""
+        return {
+            "text": self.text,
+            "score": self.score,
+            "tokens": list(self.tokens),
+            "timings": dict(self.timings),
+        }
 
 
 class Generation(msgspec.Struct, frozen=True, eq=False):

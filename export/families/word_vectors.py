@@ -110,7 +110,7 @@ def _encoder(table: Array, each: bool) -> nn.Module:
 
         def __init__(self) -> None:
             super().__init__()
-            self.table = nn.Embedding(*table.shape, _weight=torch.from_numpy(table))
+            self.table = nn.Embedding(table.shape[0], table.shape[1], _weight=torch.from_numpy(table))
 
         def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
             known = (mask * (ids > 1)).to(torch.float32)[:, :, None]

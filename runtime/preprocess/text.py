@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 
@@ -23,6 +23,10 @@ class TextConstants(Protocol):
     def length(self) -> int: ...
     @property
     def pad_id(self) -> int: ...
+    @property
+    def padding(self) -> Literal["left", "right"]: ...
+    @property
+    def truncation(self) -> Literal["left", "right"]: ...
 
 
 class TextPreparer:
@@ -43,7 +47,7 @@ class TextPreparer:
         try:
             self._tokenizer = Tokenizer.from_str(tokenizer.decode("utf-8"))
             self._tokenizer.no_padding()
-            self._tokenizer.enable_truncation(max_length=modality.length, direction=getattr(modality, "truncation", "right"))
+            self._tokenizer.enable_truncation(max_length=modality.length, direction=modality.truncation)
         except Exception as error:  # the library raises bare Exception
             raise BundleError(
                 f"{modality.tokenizer} cannot be used as a tokenizer",
@@ -80,7 +84,7 @@ class TextPreparer:
                 expected="words",
                 fix="Leave it out",
             )
-        start = self._modality.length - len(tokens) if getattr(self._modality, "padding", "right") == "left" else 0
+        start = self._modality.length - len(tokens) if self._modality.padding == "left" else 0
         here = slice(start, start + len(tokens))
         self.ids.fill(self._modality.pad_id)
         self.mask.fill(0)
