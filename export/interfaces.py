@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..runtime.manifest import AudioModality, DiffusionDecoder, ImageModality, Modality, SeriesModality
+from ..runtime.mel import sound_shape
 from ..runtime.values import TensorSpec
 
 __all__ = ["Interface", "denoiser", "encoder", "fusion", "heads", "picture"]
@@ -60,7 +61,9 @@ def _encoder_inputs(modality: Modality) -> tuple[TensorSpec, ...]:
     if isinstance(modality, ImageModality):
         return (_f32("pixels", 1, modality.channels, modality.height, modality.width),)
     if isinstance(modality, AudioModality):
-        return (_f32("waveform", 1, modality.samples),)
+        shape = sound_shape(modality)
+        first = _f32("waveform" if modality.mel is None else "features", *shape)
+        return (first, TensorSpec("mask", "int64", shape)) if modality.mask else (first,)
     if isinstance(modality, SeriesModality):
         return (_f32("series", 1, modality.frames, modality.channels),)
     names = ("ids", "mask") if modality.mask else ("ids",)

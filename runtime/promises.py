@@ -12,6 +12,7 @@ from .values import TensorSpec
 __all__ = [
     "MAX_ELEMENTS",
     "NAME",
+    "Promise",
     "Promises",
     "distinct",
     "has_only",
@@ -23,8 +24,10 @@ __all__ = [
     "spoken",
 ]
 
-Promises = dict[str, tuple[str, tuple[int, ...]]]
-"""Tensor name → (dtype, shape)."""
+Promise = tuple[str, tuple[int, ...]]
+"""dtype and shape of a tensor."""
+Promises = dict[str, Promise]
+"""Tensor name → what it must be."""
 
 MAX_ELEMENTS = 2**28
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]{0,63}")
@@ -70,7 +73,8 @@ def has_only(where: str, found: tuple[TensorSpec, ...], expected: Promises) -> N
     must(not extra, where, f"also {', '.join(extra)}", f"only {', '.join(expected)}")
 
 
-def spoken(promise: tuple[str, tuple[int, ...]]) -> str:
+def spoken(promise: Promise) -> str:
+    """A dtype and shape for a person."""
     return f"{promise[0]} ({', '.join(map(str, promise[1]))})"
 
 

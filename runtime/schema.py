@@ -25,6 +25,7 @@ __all__ = [
     "Head",
     "ImageModality",
     "Manifest",
+    "Mel",
     "Modality",
     "Model",
     "OnePassDecoder",
@@ -96,11 +97,60 @@ class ImageModality(_Modality, tag="image", tag_field="kind", frozen=True, kw_on
     channels: Literal[1, 3] = 3
 
 
-class AudioModality(_Modality, tag="audio", tag_field="kind", frozen=True, kw_only=True):
-    """float32 (N,) in [-1, 1] → the last `samples` at `sample_rate` Hz (shorter: zeros before) → (1, samples)."""
+class Mel(_Struct, frozen=True, kw_only=True):
+    """A log-mel front end: the constants of `kernels.MelSpec`, where the order of the work is told.
+
+    Frames of `frame_length` samples, `hop` apart, through a window and a Fourier transform of `fft_size`, to `n_mels`
+    triangles between `fmin` and `fmax` Hz (None: half the rate). What has a default is as in the plainest one.
+    """
+
+    frame_length: int
+    hop: int
+    fft_size: int
+    n_mels: int
+    window: Literal["hann", "hamming", "povey", "rectangular"] = "hann"
+    periodic: bool = True
+    fmin: float = 0.0
+    fmax: float | None = None
+    scale: Literal["htk", "kaldi", "slaney"] = "htk"
+    triangles: Literal["hertz", "mel"] = "hertz"
+    norm: Literal["none", "slaney"] = "none"
+    gain: float = 1.0
+    remove_dc: bool = False
+    preemphasis: float = 0.0
+    centre: bool = True
+    drop_last: bool = False
+    power: Literal[1, 2] = 2
+    log: Literal["ln", "log10", "dB"] = "log10"
+    floor: float = 1e-10
+    range: float | None = None
+    mean: float = 0.0
+    std: float = 1.0
+    layout: Literal["frames-first", "mels-first"] = "frames-first"
+
+
+class AudioModality(_Modality, tag="audio", tag_field="kind", omit_defaults=True, frozen=True, kw_only=True):
+    """float32 (N,) in [-1, 1] at `sample_rate` Hz → the last `samples` → padded to `length` (None: `samples`) →
+    normalised → the waveform (1, length), or with `mel` its log-mel.
+
+    `pad`: what a shorter sound gets: zeros "before" or "after" it; copies of itself until it is long enough ("repeat"),
+    or while whole ones fit, then zeros ("repeat-whole"); "frames": no samples, but frames of 0 behind its mel, before
+    mean and std. `normalise`: zero mean and unit variance over all of "length", or over the "sound" alone, whose
+    padding stays zero. `mask`: the encoder also takes int64 (1, length), 1 where there is sound.
+
+    `crops`: axes of the mel: 0: as its layout says, behind the batch; 1: one channel before that; 4: four channels, for
+    CLAP's fusion: all of a sound longer than `length` squeezed into its frames, then as many frames from the middle of
+    each third of it; of a shorter sound four times the same.
+    """
 
     sample_rate: int
     samples: int
+    pad: Literal["before", "after", "repeat", "repeat-whole", "frames"] = "before"
+    length: int | None = None
+    normalise: Literal["none", "length", "sound"] = "none"
+    mask: bool = False
+    mel: Mel | None = None
+    crops: Literal[0, 1, 4] = 0
 
 
 class TextModality(_Modality, tag="text", tag_field="kind", frozen=True, kw_only=True):

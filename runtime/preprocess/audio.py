@@ -1,4 +1,4 @@
-"""Sound → the waveform window of an audio encoder. The mel front end is inside the graph."""
+"""Sound → the window of an audio encoder: its last samples, checked, padded and normalised as the manifest says."""
 
 from __future__ import annotations
 
@@ -11,22 +11,47 @@ from ..manifest import AudioModality
 from ..values import Array
 from ._checks import as_array, described, output
 
-__all__ = ["LOUDEST", "waveform_tensor"]
+__all__ = ["LOUDEST", "heard", "normalised", "padded", "waveform_tensor"]
 
 LOUDEST = 1.5
 """Samples beyond ±1.5 are a matter of scale, not of loudness: resamplers overshoot ±1 a little, nothing by half."""
 
+_TINY = 1e-7
+"""Added to the variance of a sound, as Wav2Vec2FeatureExtractor does: silence stays silence."""
+
 
 def waveform_tensor(
-    waveform: Any, sample_rate: int | None, modality: AudioModality, *, out: Array | None = None
+    waveform: Any,
+    sample_rate: int | None,
+    modality: AudioModality,
+    *,
+    out: Array | None = None,
+    mask: Array | None = None,
 ) -> Array:
-    """Floats (N,) in [-1, 1] → float32 (1, samples): the last `samples`, with zeros before a shorter one.
+    """Floats (N,) in [-1, 1] → float32 (1, length): the last `samples`, padded and normalised as the modality says.
 
-    `sample_rate` in Hz must be the manifest's; None is taken as that. `out`: where to write, of the same shape.
+    `sample_rate` in Hz must be the manifest's; None is taken as that. `out`: where to write, of the same shape; `mask`:
+    int64 of that shape, which gets 1 where there is sound and 0 in the padding after it.
 
     Raises:
         InputError: integers, several channels, empty, another sample rate, NaN, infinite or beyond ±1.5.
     """
+    window = heard(waveform, sample_rate, modality)
+    length = modality.length or modality.samples
+    out = output(out, (1, length), np.float32)
+    if modality.normalise == "sound":
+        window = normalised(window)
+    padded(window, modality.pad, out[0])
+    if modality.normalise == "length":
+        out[0] = normalised(out[0])
+    if mask is not None:
+        mask[0, : len(window)] = 1
+        mask[0, len(window) :] = 0
+    return out
+
+
+def heard(waveform: Any, sample_rate: int | None, modality: AudioModality) -> Array:
+    """The last `samples` of a sound, or all of a shorter one, after every check of `waveform_tensor`."""
     name = modality.name
     sound = as_array(name, waveform, "float32 of shape (N,) in [-1, 1]")
     _check_layout(name, sound)
@@ -39,10 +64,30 @@ def waveform_tensor(
         )
     window = sound[-modality.samples :]
     _check_range(name, window)
-    out = output(out, (1, modality.samples), np.float32)
-    out[0, : modality.samples - len(window)] = 0.0
-    out[0, modality.samples - len(window) :] = window
-    return out
+    return window
+
+
+def padded(window: Array, pad: str, out: Array) -> None:
+    """A sound (N,) into `out` (length,), N ≤ length, with what `AudioModality.pad` puts before, after or between."""
+    length, size = len(out), len(window)
+    if pad == "before":
+        out[: length - size] = 0.0
+        out[length - size :] = window
+        return
+    end = {"repeat": length, "repeat-whole": length // size * size}.get(pad, size)
+    out[:size] = window
+    for start in range(size, end, size):
+        count = min(size, end - start)
+        out[start : start + count] = out[:count]
+    out[end:] = 0.0
+
+
+def normalised(sound: Array) -> Array:
+    """Zero mean and unit variance; float32."""
+    mean = sound.mean(dtype=np.float64)
+    variance = np.square(sound - mean, dtype=np.float64).mean()
+    result: Array = ((sound - mean) / np.sqrt(variance + _TINY)).astype(np.float32)
+    return result
 
 
 def _check_layout(name: str, sound: Array) -> None:

@@ -9,8 +9,11 @@ import numpy as np
 
 from ..errors import InputError, ManifestError
 from ..manifest import AudioModality, ImageModality, Manifest, Modality, SeriesModality, TextModality
+from ..mel import mel_spec, sound_shape
+from ..modality_rules import is_mask
 from ..values import Array, Packet, TensorSpec
 from .audio import waveform_tensor
+from .features import mel_tensor
 from .image import image_tensor
 from .series import series_tensor
 from .text import TextPreparer
@@ -92,9 +95,29 @@ def _image(modality: ImageModality, inputs: Sequence[TensorSpec]) -> Prepare:
 
 
 def _audio(modality: AudioModality, inputs: Sequence[TensorSpec]) -> Prepare:
-    shape = (1, modality.samples)
-    name, buffer = _single(modality, inputs, shape), np.zeros(shape, np.float32)
-    return lambda packet: {name: waveform_tensor(packet.data, packet.sample_rate, modality, out=buffer)}
+    shape = sound_shape(modality)
+    buffer, spec = np.zeros(shape, np.float32), mel_spec(modality)
+    if modality.mask:
+        return _masked_audio(modality, inputs, buffer)
+    name = _single(modality, inputs, shape)
+    if spec is None:
+        return lambda packet: {name: waveform_tensor(packet.data, packet.sample_rate, modality, out=buffer)}
+    return lambda packet: {name: mel_tensor(packet.data, packet.sample_rate, modality, spec=spec, out=buffer)}
+
+
+def _masked_audio(modality: AudioModality, inputs: Sequence[TensorSpec], buffer: Array) -> Prepare:
+    """Waveform and mask; an encoder that does not ask for the mask gets none."""
+    masks = [spec for spec in inputs if is_mask(spec.name)]
+    name = _single(modality, [spec for spec in inputs if spec not in masks], buffer.shape)
+    if any((spec.dtype, spec.shape) != ("int64", buffer.shape) for spec in masks) or len(masks) > 1:
+        raise _mismatch(modality, inputs, f"a waveform and a mask, float32 and int64 of shape {buffer.shape}")
+    mask = np.zeros(buffer.shape, np.int64)
+
+    def prepare(packet: Packet) -> dict[str, Array]:
+        waveform = waveform_tensor(packet.data, packet.sample_rate, modality, out=buffer, mask=mask)
+        return {name: waveform} | {spec.name: mask for spec in masks}
+
+    return prepare
 
 
 def _series(modality: SeriesModality, inputs: Sequence[TensorSpec]) -> Prepare:
@@ -112,7 +135,7 @@ def _single(modality: Modality, inputs: Sequence[TensorSpec], shape: tuple[int, 
 
 def _text_names(modality: TextModality, inputs: Sequence[TensorSpec]) -> tuple[str, str | None]:
     """The names of the ids and, where there is one, of the mask."""
-    masks = [spec.name for spec in inputs if spec.name == "mask" or spec.name.endswith("_mask")]
+    masks = [spec.name for spec in inputs if is_mask(spec.name)]
     others = [spec.name for spec in inputs if spec.name not in masks]
     shape = (1, modality.length)
     fits = all(spec.dtype == "int64" and spec.shape == shape for spec in inputs)
