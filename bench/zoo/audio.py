@@ -8,44 +8,20 @@ them, are drawn too: the classes begin with equal ones.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from . import Make, Model, Size
+from ._write import labelled, seeded, write_json, write_model
 
-__all__ = ["LABELS", "MODELS", "seeded", "write_model"]
+__all__ = ["LABELS", "MODELS"]
 
 LABELS = ("silence", "speech", "siren")
-"""The classes of the classification heads."""
+"""The classes of the tiny heads."""
 
 
-@contextmanager
-def seeded(seed: int) -> Iterator[None]:
-    """torch's random numbers from `seed`, and as they were afterwards."""
-    import torch
-
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        yield
-
-
-def write_model(model: Any, folder: Path, *processors: Any) -> None:
-    """The weights in FP32 with their config.json, and the files of the processors."""
-    from transformers.utils import logging
-
-    folder.mkdir(parents=True, exist_ok=True)
-    logging.disable_progress_bar()
-    model.save_pretrained(folder)
-    for each in processors:
-        each.save_pretrained(folder)
-
-
-def _labels(count: int = len(LABELS)) -> dict[str, Any]:
-    names = dict(enumerate(LABELS if count == len(LABELS) else [f"class {index}" for index in range(count)]))
-    return {"num_labels": count, "id2label": names, "label2id": {name: index for index, name in names.items()}}
+def _labels(size: Size, real: int) -> dict[str, Any]:
+    return labelled(LABELS if size == "tiny" else tuple(f"class {index}" for index in range(real)))
 
 
 def _draw_shares(model: Any) -> None:
@@ -73,7 +49,7 @@ def _speech(family: str, head: str = "Model", large: bool = False, layers: bool 
         import transformers
 
         numbers = dict(_SPEECH_TINY if size == "tiny" else _SPEECH_LARGE if large else {})
-        numbers |= (_LAYER if large else {}) | (_labels() if head == _CLASSES else {})
+        numbers |= (_LAYER if large else {}) | (_labels(size, 12) if head == _CLASSES else {})
         numbers |= {"use_weighted_layer_sum": True} if layers else {}
         stem = {"wav2vec2": "Wav2Vec2", "hubert": "Hubert"}[family]
         config = getattr(transformers, f"{stem}Config")(**numbers)
@@ -82,7 +58,8 @@ def _speech(family: str, head: str = "Model", large: bool = False, layers: bool 
         with seeded(seed):
             model = kind(config)
             _draw_shares(model)
-            write_model(model, folder, extractor)
+            write_model(model, folder)
+        extractor.save_pretrained(folder)
 
     return make
 
@@ -92,10 +69,11 @@ def _ast(folder: Path, size: Size, seed: int = 0) -> None:
 
     tiny = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64,
             "max_length": 128, "num_mel_bins": 64}  # fmt: skip
-    config = ASTConfig(**(tiny | _labels() if size == "tiny" else _labels(527)))
+    config = ASTConfig(**(tiny if size == "tiny" else {}), **_labels(size, 527))
     extractor = ASTFeatureExtractor(num_mel_bins=config.num_mel_bins, max_length=config.max_length)
     with seeded(seed):
-        write_model(ASTForAudioClassification(config), folder, extractor)
+        write_model(ASTForAudioClassification(config), folder)
+    extractor.save_pretrained(folder)
 
 
 def _whisper(classes: bool) -> Make:
@@ -118,7 +96,7 @@ def _whisper(classes: bool) -> Make:
                        "decoder_ffn_dim": 64, "encoder_attention_heads": 2, "decoder_attention_heads": 2,
                        "max_source_positions": 100, "max_target_positions": 16, "vocab_size": 64, "pad_token_id": 0,
                        "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1}  # fmt: skip
-        classifies = {"use_weighted_layer_sum": True, **_labels()} if classes else {}
+        classifies = {"use_weighted_layer_sum": True, **_labels(size, 102)} if classes else {}
         config = WhisperConfig(**numbers, **classifies, classifier_proj_size=24 if size == "tiny" else 256)
         kind = WhisperForAudioClassification if classes else WhisperForConditionalGeneration
         with seeded(seed), torch.no_grad():
@@ -127,7 +105,8 @@ def _whisper(classes: bool) -> Make:
             for layer in (encoder.conv1, encoder.conv2):
                 layer.weight.normal_(std=(layer.in_channels * 3) ** -0.5 * 2)
             _draw_shares(model)
-            write_model(model, folder, WhisperFeatureExtractor(chunk_length=seconds))
+            write_model(model, folder)
+        WhisperFeatureExtractor(chunk_length=seconds).save_pretrained(folder)
 
     return make
 
@@ -146,8 +125,8 @@ def _mel_cnn(folder: Path, size: Size, seed: int = 0) -> None:
         module = AudioEncoder(tuple(numbers["channels"]), numbers["width"], numbers["mels"])
     folder.mkdir(parents=True, exist_ok=True)
     save_file({name: tensor.contiguous() for name, tensor in module.state_dict().items()}, folder / "model.safetensors")
-    (folder / "config.json").write_text(json.dumps({"model_type": "mel_cnn", **numbers}, indent=2))
-    (folder / "preprocessor_config.json").write_text(json.dumps(extractor, indent=2))
+    write_json(folder / "config.json", {"model_type": "mel_cnn", **numbers})
+    write_json(folder / "preprocessor_config.json", extractor)
 
 
 _EACH = (

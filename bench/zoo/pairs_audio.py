@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from . import Make, Model, Size
-from .audio import seeded, write_model
+from ._write import seeded, write_model
 from .tokenizers import roberta
 
 __all__ = ["MODELS"]
@@ -31,7 +31,7 @@ def _clap(fused: bool) -> Make:
             seconds, numbers = 1, {"projection_dim": 16}
             text = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2, "intermediate_size": 64,
                     "max_position_embeddings": 82, "vocab_size": len(tokenizer)}  # fmt: skip
-            audio |= {"spec_size": 64, "num_mel_bins": 32, "patch_embeds_hidden_size": 16, "depths": [2, 2],
+            audio |= {"spec_size": 128, "num_mel_bins": 64, "patch_embeds_hidden_size": 16, "depths": [2, 1],
                       "num_attention_heads": [2, 4], "window_size": 4, "hidden_size": 32}  # fmt: skip
         config = ClapConfig(text_config=text, audio_config=audio, **numbers)
         extractor = ClapFeatureExtractor(
@@ -42,7 +42,9 @@ def _clap(fused: bool) -> Make:
         with seeded(seed):
             model = ClapModel(config)
             _settle(model.audio_model.audio_encoder)
-            write_model(model, folder, extractor, tokenizer)
+            write_model(model, folder)
+        extractor.save_pretrained(folder)
+        tokenizer.save_pretrained(folder)
 
     return make
 

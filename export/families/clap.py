@@ -36,19 +36,20 @@ _LENGTH = 77
 
 class Stretch(nn.Module):
     """Cubic convolution (Keys, 1981; a = −0.75) along one axis, first and last place kept: what torch's bicubic
-    interpolation with aligned corners does where the other axis keeps its size."""
+    interpolation with aligned corners does where the other axis keeps its size. Places are in FP32, as there: their last
+    digits show in what a jump of many decibels becomes."""
 
     def __init__(self, source: int, target: int, axis: int) -> None:
         super().__init__()
         self.axis = axis
-        place = torch.arange(target, dtype=torch.float64) * ((source - 1) / max(target - 1, 1))
+        place = torch.arange(target, dtype=torch.float32) * ((source - 1) / max(target - 1, 1))
         low = place.floor()
         share = place - low
         index = low.to(torch.int64)[None] + torch.arange(-1, 3)[:, None]
         self.register_buffer("index", index.clamp(0, source - 1), persistent=False)
         weights = torch.stack([_far(share + 1), _near(share), _near(1 - share), _far(2 - share)])
         shape = [-1 if each == axis else 1 for each in range(4)]
-        self.register_buffer("weights", weights.to(torch.float32).reshape(4, *shape), persistent=False)
+        self.register_buffer("weights", weights.reshape(4, *shape), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
         index, weights = cast(Tensor, self.index), cast(Tensor, self.weights)

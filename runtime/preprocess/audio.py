@@ -17,7 +17,7 @@ LOUDEST = 1.5
 """Samples beyond ±1.5 are a matter of scale, not of loudness: resamplers overshoot ±1 a little, nothing by half."""
 
 _TINY = 1e-7
-"""Added to the variance of a sound, as Wav2Vec2FeatureExtractor does: silence stays silence."""
+"""Added to the variance of a sound: silence stays silence."""
 
 
 def waveform_tensor(
@@ -76,17 +76,17 @@ def padded(window: Array, pad: str, out: Array) -> None:
         return
     end = {"repeat": length, "repeat-whole": length // size * size}.get(pad, size)
     out[:size] = window
-    for start in range(size, end, size):
-        count = min(size, end - start)
-        out[start : start + count] = out[:count]
+    while size < end:  # twice as much each time
+        count = min(size, end - size)
+        out[size : size + count] = out[:count]
+        size += count
     out[end:] = 0.0
 
 
 def normalised(sound: Array) -> Array:
-    """Zero mean and unit variance; float32."""
-    mean = sound.mean(dtype=np.float64)
-    variance = np.square(sound - mean, dtype=np.float64).mean()
-    result: Array = ((sound - mean) / np.sqrt(variance + _TINY)).astype(np.float32)
+    """Zero mean and unit variance, in float32 throughout: to the bit what Wav2Vec2FeatureExtractor makes."""
+    sound = np.asarray(sound, np.float32)
+    result: Array = (sound - sound.mean()) / np.sqrt(sound.var() + np.float32(_TINY))
     return result
 
 
