@@ -87,6 +87,9 @@ def test_a_newer_version_is_told_before_its_unknown_fields() -> None:
         parse(b'{"schema": 7, "something": "new"}')
 
 
+MEL = {"frame_length": 400, "hop": 160, "fft_size": 400, "n_mels": 64}
+"""A front end that a second at 16 kHz could have."""
+
 BROKEN: list[tuple[str, Any, str]] = [
     ("unknown", 1, "unknown field"),
     ("model/author", "me", "unknown field"),
@@ -117,6 +120,23 @@ BROKEN: list[tuple[str, Any, str]] = [
     ("modalities/1/length", 31, "input 'ids'"),
     ("modalities/2/samples", 0, "samples"),
     ("modalities/2/sample_rate", -16000, "sample_rate"),
+    ("modalities/2/length", 8000, "samples: found 16000, expected at most the length, 8000"),
+    ("modalities/2/length", 32000, "input 'waveform'"),
+    ("modalities/2/pad", "reflect", "Invalid enum"),
+    ("modalities/2/pad", "frames", "another padding without mel"),
+    ("modalities/2/mask", True, "a mask beside a waveform with its padding after it only"),
+    ("modalities/2/crops", 1, "crops: found 1, expected 0 without mel"),
+    ("modalities/2/mel", MEL, r"input 'waveform': found 'float32 \(1, 16000\)', expected float32 \(1, 101, 64\)"),
+    ("modalities/2/mel", MEL | {"hop": 0}, "mel.hop: found 0"),
+    ("modalities/2/mel", MEL | {"fmax": 9000.0}, "mel.fmax: found 9000"),
+    ("modalities/2/mel", MEL | {"fft_size": 2**20, "n_mels": 2**20}, r"fft_size · n_mels: found 1099511627776"),
+    (
+        "modalities/2/mel",
+        MEL | {"frame_length": 40000, "fft_size": 40000, "centre": False},
+        "no frame in 16000 samples",
+    ),
+    ("modalities/2/mel", MEL | {"gain": 1e999}, "not valid JSON|Infinity|inf|out of range"),
+    ("modalities/2/mel", MEL | {"colour": "pink"}, "unknown field"),
     ("modalities/3/frames", 31, "input 'series'"),
     ("modalities/3/std", 0, "std"),
     ("modalities", [], "modalities"),
@@ -192,6 +212,53 @@ def test_external_data_that_two_graphs_share_must_be_described_alike() -> None:
     assert parse(_bytes(lambda m: share(m, 8))).parts["text"].variants[0].external[0].file == "parts/w.bin"
     with pytest.raises(ManifestError, match="the same facts"):
         parse(_bytes(lambda m: share(m, 9)))
+
+
+def _ear(inputs: list[dict[str, Any]], **fields: Any) -> Callable[[dict[str, Any]], None]:
+    """The audio modality with other fields, and an encoder that takes other tensors."""
+
+    def mutate(manifest: dict[str, Any]) -> None:
+        manifest["modalities"][2].update(fields)
+        manifest["parts"]["audio"]["inputs"] = inputs
+
+    return mutate
+
+
+def _spec(name: str, dtype: str, *shape: int) -> dict[str, Any]:
+    return {"name": name, "dtype": dtype, "shape": list(shape)}
+
+
+def test_sound_may_come_as_features_or_with_a_mask() -> None:
+    wave, mask = _spec("waveform", "float32", 1, 16000), _spec("mask", "int64", 1, 16000)
+    for inputs, fields in [
+        ([_spec("features", "float32", 1, 101, 64)], {"mel": MEL}),
+        ([_spec("features", "float32", 1, 64, 101)], {"mel": MEL | {"layout": "mels-first"}}),
+        ([_spec("features", "float32", 1, 1, 101, 64)], {"mel": MEL, "crops": 1}),
+        ([_spec("features", "float32", 1, 4, 51, 64)], {"mel": MEL, "crops": 4, "length": 8000}),
+        ([_spec("features", "float32", 1, 201, 64)], {"mel": MEL, "pad": "frames", "length": 32000}),
+        ([wave, mask], {"mask": True, "pad": "after"}),
+        ([wave], {"mask": True, "pad": "after"}),
+    ]:
+        manifest = parse(_bytes(_ear(inputs, **fields)))
+        assert parse(encode(manifest)) == manifest
+    for inputs, fields, complaint in [
+        ([wave, mask], {}, "inputs: found 2, expected at most 1"),
+        (
+            [wave, _spec("mask", "int64", 1, 99)],
+            {"mask": True, "pad": "after"},
+            r"input 'mask'.*expected int64 \(1, 16000\)",
+        ),
+        ([wave, mask], {"mask": True, "pad": "after", "mel": MEL}, "a mask beside a waveform"),
+        ([wave], {"mel": MEL | {"range": 8.0}, "crops": 4}, "no range"),
+        ([wave], {"mel": MEL, "crops": 4, "pad": "frames"}, "samples as padding"),
+    ]:
+        with pytest.raises(ManifestError, match=complaint):
+            parse(_bytes(_ear(inputs, **fields)))
+
+
+def test_a_modality_of_plain_sound_is_written_as_before() -> None:
+    audio = json.loads(encode(parse(_bytes())))["modalities"][2]
+    assert sorted(audio) == ["kind", "max_age_s", "name", "part", "rate_hz", "sample_rate", "samples", "tokens"]
 
 
 def test_encode_refuses_what_parse_would() -> None:
