@@ -38,10 +38,25 @@ class Sample:
 
 @dataclass(frozen=True)
 class Calibration:
-    """`sets`: captures per modality that set the INT8 ranges; `samples`: other moments, for verification."""
+    """`sets`: captures per modality that set the INT8 ranges; `samples`: other moments, for verification.
+
+    `real`: false for made-up captures, on which variants can be compared, but which set no ranges.
+    """
 
     sets: Mapping[str, Sequence[Packet]]
     samples: Sequence[Sample] = ()
+    real: bool = True
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What a report must say of it."""
+        if self.real:
+            return ()
+        count = max((len(packets) for packets in self.sets.values()), default=0)
+        return (
+            f"No captures were given: variants were compared on {count} made-up ones of each modality, "
+            "and INT8 that needs ranges (static) was not made",
+        )
 
 
 def subsets(names: Sequence[str]) -> list[tuple[str, ...]]:

@@ -36,8 +36,8 @@ _LENGTH = 77
 
 class Stretch(nn.Module):
     """Cubic convolution (Keys, 1981; a = −0.75) along one axis, first and last place kept: what torch's bicubic
-    interpolation with aligned corners does where the other axis keeps its size. Places are in FP32, as there: their last
-    digits show in what a jump of many decibels becomes."""
+    interpolation with aligned corners does where the other axis keeps its size. Places are in FP32, as there: their
+    last digits show in what a jump of many decibels becomes."""
 
     def __init__(self, source: int, target: int, axis: int) -> None:
         super().__init__()
