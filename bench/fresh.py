@@ -28,8 +28,8 @@ def main() -> None:
     loaded = time.perf_counter()
 
     # Making synthetic captures is not the pipeline's work: it is left out of every figure.
+    from ..targets.memory import peak_mib
     from .inputs import capture
-    from .memory import peak_mib
 
     packets: dict[str, Any] = {modality.name: capture(modality, 0) for modality in pipeline.manifest.modalities}
     prepared = time.perf_counter()

@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..runtime.sources.live import Live
 from ..runtime.values import Packet
+from ..targets.memory import peak_mib, reset_peak, resident_mib
 from .inputs import Captures
-from .memory import growth_mib, peak_mib, reset_peak, resident_mib
+from .memory import growth_mib
 from .settings import Progress, Settings
 from .single import RING, Stages, milliseconds, steps_all_new, warm_up
 

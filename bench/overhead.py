@@ -16,8 +16,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from ..runtime.backends.ort import open_session, threads_for
 from ..runtime.errors import BackendError, MissingExtraError
-from ..runtime.values import Array, TensorSpec
+from ..runtime.values import Array, OnnxGraph, TensorSpec
 from .inputs import Captures
 from .settings import Progress, Settings
 from .single import RING, milliseconds, steps_all_new, warm_up
@@ -35,11 +36,11 @@ class BareGraph:
     """One graph in an ONNX Runtime session of its own, with nothing of chiasm around it."""
 
     def __init__(
-        self, graph: bytes, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], settings: Any
+        self, graph: OnnxGraph, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], settings: Any
     ) -> None:
         import onnxruntime as ort
 
-        self._session = ort.InferenceSession(graph, settings, providers=["CPUExecutionProvider"])
+        self._session = open_session(ort, graph, settings)
         self.feeds = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in inputs}
         self.results = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in outputs}
         self._names = [output.name for output in self._session.get_outputs()]
@@ -114,10 +115,9 @@ def _parts_of_a_step(manifest: Manifest, fusion: str) -> list[str]:
     return list(dict.fromkeys([*parts, *(head.part for head in manifest.heads.values())]))
 
 
-def _session_settings(graph: bytes, threads: int | None) -> Any:
+def _session_settings(graph: OnnxGraph, threads: int | None) -> Any:
     """The same threads and spinning as the pipeline's backend."""
     from ..runtime.backends.base import SessionOptions
-    from ..runtime.backends.ort import threads_for
 
     try:
         import onnxruntime as ort
@@ -125,7 +125,7 @@ def _session_settings(graph: bytes, threads: int | None) -> Any:
         raise MissingExtraError("onnxruntime", "cpu", "the overhead scenario") from error
     shared = SessionOptions(threads=threads)
     settings = ort.SessionOptions()
-    settings.intra_op_num_threads = threads_for(graph, threads)
+    settings.intra_op_num_threads = threads_for(graph.nbytes, threads)
     settings.inter_op_num_threads = 1
     settings.log_severity_level = 4
     settings.add_session_config_entry("session.intra_op.allow_spinning", "1" if shared.spinning else "0")

@@ -11,8 +11,8 @@ import time
 from collections import defaultdict
 from typing import TYPE_CHECKING, Any
 
+from ..targets.memory import peak_mib, reset_peak
 from .inputs import Captures
-from .memory import peak_mib, reset_peak
 from .percentiles import Spread, spread
 from .settings import Progress, Settings
 

@@ -30,7 +30,9 @@ def _facts(bundle: Bundle) -> dict[str, Any]:
     manifest = bundle.manifest
     facts: dict[str, Any] = msgspec.to_builtins(manifest)
     facts["path"] = str(bundle.path)
-    facts["bytes"] = sum(variant.bytes for part in manifest.parts.values() for variant in part.variants)
+    variants = [variant for part in manifest.parts.values() for variant in part.variants]
+    outside = {file.file: file.bytes for variant in variants for file in variant.external}
+    facts["bytes"] = sum(variant.bytes for variant in variants) + sum(outside.values())
     facts["verify"] = _verification(bundle)
     return facts
 

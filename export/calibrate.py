@@ -17,10 +17,13 @@ from ..kernels import denoise_step, plan_steps
 from ..runtime.errors import ExportError
 from ..runtime.manifest import DiffusionDecoder, ImageModality, Manifest
 from ..runtime.preprocess import Preparer
-from ..runtime.values import Array, Packet
+from ..runtime.values import Array, OnnxGraph, Packet
 from .sessions import Runner
 
-__all__ = ["Calibration", "Feeds", "Sample", "Tokens", "fuse_feeds", "part_feeds", "prepare", "subsets"]
+__all__ = [
+    "Calibration", "Feeds", "PartFeeds", "Sample", "Tokens", "fuse_feeds", "part_feeds", "parts_in_order", "prepare",
+    "subsets",
+]  # fmt: skip
 
 Feeds = dict[str, Array]
 Tokens = Mapping[str, Array]
@@ -82,41 +85,80 @@ def fuse_feeds(manifest: Manifest, tokens: Tokens, present: Sequence[str], ages:
     return feeds
 
 
+class PartFeeds:
+    """Feeds of one part after another, each asked for with its FP32 graph; remembers what later parts are fed with.
+
+    Parts come in the order in which data meet them: encoders, fusion, heads, denoiser, picture decoders.
+    `encoders[modality]` are prepared captures. Raises `ExportError` without any.
+    """
+
+    def __init__(self, manifest: Manifest, encoders: Mapping[str, Sequence[Feeds]], seed: int = 0) -> None:
+        for each in manifest.modalities:
+            if not encoders.get(each.name):
+                raise ExportError(
+                    f"No calibration captures for {each.name!r}", fix=f"Give some: --calibration {each.name}=FOLDER"
+                )
+        self._manifest, self._encoders = manifest, encoders
+        self._random = np.random.default_rng(seed)
+        self._tokens: dict[str, list[Array]] = {}
+        self._fused: list[Feeds] = []
+        self._states: list[Array] = []
+        self._conditions: list[Array] = []
+        self._known: dict[str, list[Feeds]] = {}
+
+    def take(self, part: str, run: Runner, count: int, trajectories: int | None = None) -> list[Feeds]:
+        """Up to `count` feeds of `part`; `run` is its FP32 graph. `trajectories`: generations by a denoiser, if fewer."""
+        manifest = self._manifest
+        if any(each.part == part for each in manifest.modalities):
+            return self._encode(part, run, count)
+        if manifest.fusion is not None and part in manifest.fusion.kinds.values():
+            self._fused = self._fused or list(_fusion(manifest, self._tokens, count, self._random))
+            if part == manifest.fusion.kinds[manifest.fusion.default]:
+                self._decide(run, count)
+            return self._fused[:count]
+        if part in {head.part for head in manifest.heads.values()}:
+            return [{"state": state} for state in self._states[:count]]
+        if isinstance(manifest.decoder, DiffusionDecoder) and part == manifest.decoder.denoiser:
+            self._known = _decoder(manifest.decoder, run, self._conditions, count, self._random, trajectories)
+        if part not in self._known:
+            raise ExportError(f"Nothing feeds the part {part!r}", fix="Parts come in the order in which data meet them.")
+        return self._known[part][:count]
+
+    def _encode(self, part: str, run: Runner, count: int) -> list[Feeds]:
+        feeds: list[Feeds] = []
+        for each in self._manifest.modalities:
+            if each.part == part:
+                feeds = list(self._encoders[each.name])[:count]
+                self._tokens[each.name] = [run(feed)["tokens"].copy() for feed in feeds]
+        return feeds
+
+    def _decide(self, run: Runner, count: int) -> None:
+        self._states = [run(each)["state"].copy() for each in self._fused]
+        if isinstance(self._manifest.decoder, DiffusionDecoder):
+            asked = _conditions(self._manifest, self._tokens, count)
+            self._conditions = [run(each)["state"].copy() for each in asked]
+
+
+def parts_in_order(manifest: Manifest) -> list[str]:
+    """The parts in the order in which data meet them."""
+    names = [each.part for each in manifest.modalities]
+    names += [*(manifest.fusion.kinds.values() if manifest.fusion else ())]
+    names += [head.part for head in manifest.heads.values()]
+    if isinstance(manifest.decoder, DiffusionDecoder):
+        names += [manifest.decoder.denoiser, *manifest.decoder.pictures.values()]
+    return list(dict.fromkeys(names))
+
+
 def part_feeds(
     manifest: Manifest,
-    graphs: Mapping[str, bytes],
+    graphs: Mapping[str, OnnxGraph],
     encoders: Mapping[str, Sequence[Feeds]],
     count: int,
     seed: int = 0,
 ) -> dict[str, list[Feeds]]:
-    """Up to `count` feeds for every part of the manifest.
-
-    `graphs` are the FP32 graphs by part; `encoders[modality]` are prepared captures. Raises `ExportError` without any.
-    """
-    for each in manifest.modalities:
-        if not encoders.get(each.name):
-            raise ExportError(
-                f"No calibration captures for {each.name!r}", fix=f"Give some: --calibration {each.name}=FOLDER"
-            )
-    random = np.random.default_rng(seed)
-    feeds = {each.part: list(encoders[each.name])[:count] for each in manifest.modalities}
-    tokens = {each.name: _tokens(graphs[each.part], feeds[each.part]) for each in manifest.modalities}
-    fused = list(_fusion(manifest, tokens, count, random))
-    for part in manifest.fused.kinds.values():
-        feeds[part] = fused
-    fusion = Runner(graphs[manifest.fused.kinds[manifest.fused.default]])
-    states = [fusion(each)["state"].copy() for each in fused]
-    for part in {head.part for head in manifest.heads.values()}:
-        feeds[part] = [{"state": state} for state in states]
-    if isinstance(manifest.decoder, DiffusionDecoder):
-        conditions = [fusion(each)["state"].copy() for each in _conditions(manifest, tokens, count)]
-        feeds |= _decoder(manifest.decoder, Runner(graphs[manifest.decoder.denoiser]), conditions, count, random)
-    return feeds
-
-
-def _tokens(graph: bytes, feeds: Sequence[Feeds]) -> list[Array]:
-    runner = Runner(graph)
-    return [runner(each)["tokens"].copy() for each in feeds]
+    """Up to `count` feeds for every part of the manifest; `graphs` are the FP32 graphs by part. See `PartFeeds`."""
+    source = PartFeeds(manifest, encoders, seed)
+    return {part: source.take(part, Runner(graphs[part]), count) for part in parts_in_order(manifest)}
 
 
 def _fusion(
@@ -141,14 +183,19 @@ def _conditions(manifest: Manifest, tokens: Mapping[str, Sequence[Array]], count
 
 
 def _decoder(
-    decoder: DiffusionDecoder, denoiser: Runner, states: Sequence[Array], count: int, random: np.random.Generator
+    decoder: DiffusionDecoder,
+    denoiser: Runner,
+    states: Sequence[Array],
+    count: int,
+    random: np.random.Generator,
+    trajectories: int | None = None,
 ) -> dict[str, list[Feeds]]:
     """Sample as the runtime does, with every number of steps in turn; keep what denoiser and decoders were fed."""
     plans = [plan_steps(decoder.schedule, steps) for steps in decoder.steps]
     seen: list[Feeds] = []
     ends: list[Feeds] = []
     low, high = decoder.guidance_range
-    for index in range(count):
+    for index in range(trajectories or count):
         guidance = np.array([random.uniform(low, high)], np.float32)
         latents = random.standard_normal((1, *decoder.latent)).astype(np.float32)
         plan = plans[index % len(plans)]

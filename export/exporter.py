@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+import time
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 from ..runtime.errors import ExportError
 from ..runtime.manifest import Precision, Variant
 from ..targets.machine import machine, packages
+from ..targets.memory import peak_mib
 from .assemble import open_assembly
 from .assembly import Assembly
 from .calibrate import Calibration
-from .graphs import specs
-from .measure import interleaved
+from .measure import timed
 from .mend import verify_fused
-from .pack import check_target, make_manifest, make_variant, pack
+from .pack import beside, check_target, graph_file, make_manifest, make_variant, pack
 from .report import FILE, FusedReport, PartReport, Report, VariantReport, encode
-from .sessions import Runner
 from .settings import Settings
+from .share import Shared, share
+from .shelf import Shelf
 from .verify import Progress, failures, raise_failures
 from .workshop import Made, Workshop
 
@@ -46,13 +48,15 @@ def export(
         raise ExportError("An export needs calibration captures", fix="Give some for every modality.")
     check_target(out)
     progress("reading the checkpoint", 0.0)
+    start = time.monotonic()
     assembly = source if isinstance(source, Assembly) else open_assembly(Path(source), modules)[0]
-    work = Workshop(assembly, calibration, settings or Settings(), progress)
-    work.make()
-    fused = verify_fused(work)
-    _time(work)
-    progress("packing", 0.98)
-    _pack(work, fused, out)
+    with beside(out) as folder:
+        work = Workshop(assembly, calibration, settings or Settings(), progress, Shelf(folder))
+        work.make()
+        fused = verify_fused(work)
+        _time(work)
+        progress("packing", 0.98)
+        _pack(work, fused, out, folder, start)
     progress("done", 1.0)
     return out
 
@@ -61,7 +65,8 @@ def _time(work: Workshop) -> None:
     """Median time of each variant, all of a part taking turns on one thread."""
     for index, (part, own) in enumerate(work.variants.items()):
         work.progress(f"timing {part}", 0.92 + 0.06 * index / len(work.variants))
-        times = interleaved([Runner(made.graph) for made in own.values()], work.checks[part], work.settings.rounds)
+        known = work.works[part]
+        times = timed([made.graph for made in own.values()], known.checks, known.pace.rounds)
         for made, seconds in zip(own.values(), times, strict=True):
             made.milliseconds = seconds * 1e3
 
@@ -74,48 +79,65 @@ def preferred(variants: dict[str, Made], worth: float) -> Precision:
     return "int8-cpu" if int8.milliseconds < worth * fp32.milliseconds else "fp32"
 
 
-def _pack(work: Workshop, fused: FusedReport | None, out: Path) -> None:
-    entries: dict[str, tuple[Variant, ...]] = {}
-    graphs: dict[str, bytes] = {}
-    for part, own in work.variants.items():
-        entries[part] = tuple(_entry(part, precision, made, work.settings.opset) for precision, made in own.items())
-        graphs |= {entry.file: made.graph for entry, made in zip(entries[part], own.values(), strict=True)}
-    found = {part: specs(model) for part, model in work.models.items()}
+def _pack(work: Workshop, fused: FusedReport | None, out: Path, folder: Path, start: float) -> None:
+    made = {graph_file(part, name): each.graph for part, own in work.variants.items() for name, each in own.items()}
+    shared = share(made, folder)
+    entries = {
+        part: tuple(_entry(part, precision, each, work.settings.opset, shared) for precision, each in own.items())
+        for part, own in work.variants.items()
+    }
     files = dict(work.assembly.files)
     chosen = {part: preferred(own, work.settings.worth) for part, own in work.variants.items()}
+    found = {part: each.specs for part, each in work.works.items()}
     manifest = make_manifest(work.assembly, found, entries, chosen, work.settings.tolerances, files)
-    report = _report(work, fused, chosen)
+    report = _report(work, fused, chosen, entries, time.monotonic() - start)
     raise_failures(failures(report, manifest.fused.default))
-    pack(manifest, graphs, files | {FILE: encode(report)}, out)
+    pack(manifest, shared.graphs, files | {FILE: encode(report)}, out, shared.files)
 
 
-def _entry(part: str, precision: str, made: Made, opset: int) -> Variant:
+def _entry(part: str, precision: str, made: Made, opset: int, shared: Shared) -> Variant:
     error = max(each.max_relative_error for each in made.differences.values())
     cosine = min(each.cosine for each in made.differences.values())
-    return make_variant(part, precision, made.graph, opset, error, cosine)
+    file = graph_file(part, precision)
+    return make_variant(part, precision, shared.graphs[file], opset, error, cosine, shared.external.get(file, ()))
 
 
-def _report(work: Workshop, fused: FusedReport | None, chosen: dict[str, Precision]) -> Report:
-    parts = {}
-    for part, own in work.variants.items():
-        variants = {
-            name: VariantReport(
-                outputs=dict(made.differences),
-                bytes=len(made.graph),
-                milliseconds=made.milliseconds,
-                method=made.method,
-                kept=made.kept,
-            )
-            for name, made in own.items()
-        }
-        parts[part] = PartReport(preferred=chosen[part], feeds=len(work.checks[part]), variants=variants)
+def _report(
+    work: Workshop,
+    fused: FusedReport | None,
+    chosen: Mapping[str, Precision],
+    entries: Mapping[str, tuple[Variant, ...]],
+    seconds: float,
+) -> Report:
+    peaks = [each.peak_mib for each in work.works.values() if each.peak_mib is not None]
     return Report(
         passed=True,
         reference="torch",
         tolerances=work.settings.tolerances,
-        parts=parts,
+        parts={part: _part_report(work, part, chosen[part], entries[part]) for part in work.variants},
         refused=tuple(work.refused),
         fused=fused,
         machine=machine().to_dict(),
         packages=packages(),
+        seconds=seconds,
+        peak_mib=max([*peaks, peak_mib() or 0.0]) if peaks else None,
     )
+
+
+def _part_report(work: Workshop, part: str, chosen: Precision, entries: tuple[Variant, ...]) -> PartReport:
+    known, own = work.works[part], work.variants[part]
+    variants = {
+        name: VariantReport(
+            outputs=dict(made.differences),
+            bytes=entry.bytes + sum(each.bytes for each in entry.external),
+            milliseconds=made.milliseconds,
+            method=made.method,
+            kept=made.kept,
+            ranking=made.ranking,
+        )
+        for (name, made), entry in zip(own.items(), entries, strict=True)
+    }
+    return PartReport(
+        preferred=chosen, feeds=len(known.checks), variants=variants, samples=len(known.feeds),
+        rounds=known.pace.rounds, seconds=known.seconds, peak_mib=known.peak_mib,
+    )  # fmt: skip

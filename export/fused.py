@@ -15,12 +15,13 @@ import numpy as np
 
 from ..runtime.errors import ExportError
 from ..runtime.manifest import Head, Manifest
+from ..runtime.values import OnnxGraph
 from .calibrate import Feeds, fuse_feeds, subsets
 from .sessions import Runner
 
 __all__ = ["Accuracy", "Graphs", "Prepared", "accuracy", "encode", "largest_drop", "subset_name"]
 
-Graphs = Mapping[str, bytes]
+Graphs = Mapping[str, OnnxGraph]
 Prepared = Sequence[Mapping[str, Feeds]]
 """One entry per sample: the encoder's feeds by modality."""
 Accuracy = dict[str, dict[str, float]]

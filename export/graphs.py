@@ -1,47 +1,44 @@
-"""Small tools on ONNX graphs: read and write initialisers, find uses, sort, prune, and describe tensors."""
+"""Editing ONNX graphs: read and write initialisers, find uses, sort, prune, fold. Weights are shared, never copied."""
 
 from __future__ import annotations
 
 from collections import defaultdict
 from typing import Any
 
-import msgspec
 import numpy as np
+import onnx
+from onnx import helper, numpy_helper
 
-from ..runtime.errors import ExportError, MissingExtraError
-from ..runtime.values import Array, TensorSpec
-
-try:
-    import onnx
-    from onnx import helper, numpy_helper, shape_inference
-except ModuleNotFoundError as missing:  # pragma: no cover - exercised in a bare environment
-    raise MissingExtraError("onnx", "export", "Exporting") from missing
+from ..runtime.errors import ExportError
+from ..runtime.values import Array
+from .model import Model, as_model, check, infer, parse, serialise, specs
 
 __all__ = ["FLOAT", "HALF", "Graph", "check", "make_node", "output_info", "parse", "serialise", "specs"]
 
 FLOAT: int = onnx.TensorProto.FLOAT
 HALF: int = onnx.TensorProto.FLOAT16
 
-_NUMPY = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.FLOAT16: "float16", onnx.TensorProto.INT64: "int64"}
-
 
 class Graph:
-    """A model opened for editing: `nodes` in topological order, `constants` by name. `save` writes both back.
+    """A model opened for editing: `nodes` in topological order, `constants` by name. `save` gives the edited model.
 
-    Subgraphs (`If`, `Loop`) raise `ExportError`: the parts of a bundle are plain dataflow.
+    Nodes are copies; constants are the model's own arrays, so they are replaced, never written into. Subgraphs (`If`,
+    `Loop`) raise `ExportError`: the parts of a bundle are plain dataflow.
     """
 
     def __init__(self, model: Any) -> None:
-        self.model = onnx.ModelProto()
-        self.model.CopyFrom(model)
-        graph = self.model.graph
+        model = as_model(model)
+        self.proto = onnx.ModelProto()
+        self.proto.CopyFrom(model.proto)
+        graph = self.proto.graph
         for node in graph.node:
             if any(a.type in (onnx.AttributeProto.GRAPH, onnx.AttributeProto.GRAPHS) for a in node.attribute):
                 raise ExportError("A graph with control flow cannot be exported", found=f"{node.op_type} {node.name!r}")
         self.nodes: list[Any] = list(graph.node)
-        self.constants: dict[str, Array] = {each.name: numpy_helper.to_array(each) for each in graph.initializer}
+        self.constants: dict[str, Array] = dict(model.weights)
         self.inputs: list[str] = [each.name for each in graph.input]
         self.outputs: list[str] = [each.name for each in graph.output]
+        del graph.node[:], graph.value_info[:]
         self._names = {name for node in self.nodes for name in (*node.input, *node.output, node.name)}
         self._names |= set(self.constants) | set(self.inputs)
         self._name_nodes()
@@ -66,7 +63,7 @@ class Graph:
     def constant(self, stem: str, value: Array) -> str:
         """Add an initialiser; returns its name."""
         name = self.fresh(stem)
-        self.constants[name] = np.array(value, order="C")
+        self.constants[name] = np.asarray(value, order="C")
         return name
 
     def node(self, operator: str, inputs: list[str], stem: str, outputs: int = 1, **attributes: Any) -> Any:
@@ -89,39 +86,40 @@ class Graph:
 
     def types(self) -> dict[str, int]:
         """ONNX element type of every tensor, by shape inference."""
-        inferred = shape_inference.infer_shapes(self.save(), strict_mode=True).graph
-        found = {each.name: each.type.tensor_type.elem_type for each in (*inferred.input, *inferred.output)}
-        found |= {each.name: each.type.tensor_type.elem_type for each in inferred.value_info}
-        return found | {each.name: each.data_type for each in inferred.initializer}
+        return {name: kind for name, (kind, _) in infer(self.save()).items()}
 
-    def save(self) -> Any:
+    def save(self) -> Model:
         """The edited model: nodes sorted, what nothing reads removed, initialisers in order of first use."""
         self._prune()
-        graph = self.model.graph
-        del graph.node[:], graph.initializer[:], graph.value_info[:]
-        graph.node.extend(self.nodes)
-        for name in dict.fromkeys(name for node in self.nodes for name in node.input):
-            if name in self.constants:
-                graph.initializer.append(numpy_helper.from_array(self.constants[name], name))
-        return self.model
+        proto = onnx.ModelProto()
+        proto.CopyFrom(self.proto)
+        proto.graph.node.extend(self.nodes)
+        used = dict.fromkeys(name for node in self.nodes for name in node.input)
+        return Model(proto, {name: self.constants[name] for name in used if name in self.constants})
 
     def fold(self) -> None:
         """Compute every node that reads constants only; its results become initialisers."""
-        from onnx.reference import ReferenceEvaluator
-
         kept = []
         for node in self.nodes:
             if not node.input or any(name and name not in self.constants for name in node.input):
                 kept.append(node)
-                continue
-            opsets = list(self.model.opset_import)
-            values = [helper.make_tensor_value_info(name, onnx.TensorProto.UNDEFINED, None) for name in node.output]
-            model = helper.make_model(helper.make_graph([node], "fold", [], values), opset_imports=opsets)
-            for name in filter(None, node.input):
-                model.graph.initializer.append(numpy_helper.from_array(self.constants[name], name))
-            made = ReferenceEvaluator(model).run(None, {})
-            self.constants |= {name: np.array(value, order="C") for name, value in zip(node.output, made, strict=True)}
+            elif node.op_type == "Transpose":  # a view: a large weight is not copied before it is written
+                order = next((list(each.ints) for each in node.attribute if each.name == "perm"), None)
+                self.constants[node.output[0]] = np.transpose(self.constants[node.input[0]], order)
+            else:
+                self.constants |= self._compute(node)
         self.nodes = kept
+
+    def _compute(self, node: Any) -> dict[str, Array]:
+        from onnx.reference import ReferenceEvaluator
+
+        opsets = list(self.proto.opset_import)
+        values = [helper.make_tensor_value_info(name, onnx.TensorProto.UNDEFINED, None) for name in node.output]
+        model = helper.make_model(helper.make_graph([node], "fold", [], values), opset_imports=opsets)
+        for name in filter(None, node.input):
+            model.graph.initializer.append(numpy_helper.from_array(np.asarray(self.constants[name]), name))
+        made = ReferenceEvaluator(model).run(None, {})
+        return {name: np.array(value, order="C") for name, value in zip(node.output, made, strict=True)}
 
     def _prune(self) -> None:
         """Keep what the outputs need, in topological order (as stable as the present order allows)."""
@@ -164,38 +162,3 @@ def make_node(operator: str, inputs: list[str], outputs: list[str], name: str, *
 def output_info(name: str) -> Any:
     """An FP32 graph output of any shape."""
     return helper.make_tensor_value_info(name, FLOAT, None)
-
-
-def parse(graph: bytes) -> Any:
-    """ONNX bytes → model. Raises `ExportError`."""
-    try:
-        return onnx.load_model_from_string(graph)
-    except Exception as error:  # protobuf's DecodeError has no stable home
-        raise ExportError("A graph cannot be read as ONNX", found=str(error)) from error
-
-
-def serialise(model: Any) -> bytes:
-    """Model → bytes, the same for the same model."""
-    return bytes(model.SerializeToString(deterministic=True))
-
-
-def check(model: Any, part: str) -> None:
-    """Run the ONNX checker and strict shape inference. Raises `ExportError`."""
-    try:
-        onnx.checker.check_model(model, full_check=True)
-    except (onnx.checker.ValidationError, shape_inference.InferenceError) as error:
-        raise ExportError(f"The graph of {part!r} is not valid ONNX", found=str(error).splitlines()[0]) from error
-
-
-def specs(model: Any) -> tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]:
-    """Inputs and outputs with static shapes. Raises `ExportError` for a dynamic one."""
-    graph = shape_inference.infer_shapes(model).graph
-    return tuple(map(_spec, graph.input)), tuple(map(_spec, graph.output))
-
-
-def _spec(value: Any) -> TensorSpec:
-    tensor = value.type.tensor_type
-    shape = tuple(each.dim_value if each.HasField("dim_value") else 0 for each in tensor.shape.dim)
-    if tensor.elem_type not in _NUMPY or min(shape, default=1) < 1:
-        raise ExportError(f"Tensor {value.name!r} has no static shape or an unusual type", found=f"{shape}")
-    return msgspec.convert({"name": value.name, "dtype": _NUMPY[tensor.elem_type], "shape": shape}, TensorSpec)

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from ..runtime.manifest import AudioModality, DiffusionDecoder, ImageModality, Modality, SeriesModality
 from ..runtime.mel import sound_shape
-from ..runtime.values import TensorSpec
+from ..runtime.values import Array, TensorSpec
 
-__all__ = ["Interface", "denoiser", "encoder", "fusion", "heads", "picture"]
+__all__ = ["Interface", "denoiser", "encoder", "example", "fusion", "heads", "picture"]
 
 
 @dataclass(frozen=True)
@@ -22,6 +24,16 @@ class Interface:
     role: str
     inputs: tuple[TensorSpec, ...]
     outputs: tuple[str, ...]
+
+
+def example(inputs: Sequence[TensorSpec], seed: int = 0) -> dict[str, Array]:
+    """Feeds of the right shapes: integers 0 or 1 (valid as ids and as a mask), floats between 0 and 1."""
+    random = np.random.default_rng(seed)
+    feeds: dict[str, Array] = {}
+    for spec in inputs:
+        values = random.random(spec.shape) if spec.dtype.startswith("float") else random.integers(0, 2, spec.shape)
+        feeds[spec.name] = values.astype(spec.dtype)
+    return feeds
 
 
 def encoder(modality: Modality) -> Interface:

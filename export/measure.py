@@ -9,10 +9,13 @@ import msgspec
 import numpy as np
 
 from ..runtime.errors import ExportError
-from ..runtime.values import Array
+from ..runtime.values import Array, OnnxGraph
 from .sessions import Runner
 
-__all__ = ["Difference", "compare", "interleaved", "worst"]
+__all__ = ["Difference", "compare", "interleaved", "timed", "worst"]
+
+_TOGETHER = 2**30
+"""Bytes of graphs that are opened at the same time."""
 
 
 class Difference(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -62,6 +65,17 @@ def worst(differences: Mapping[str, Difference], *, by: str) -> tuple[str, float
         return name, differences[name].cosine
     name = max(differences, key=lambda each: differences[each].max_relative_error)
     return name, differences[name].max_relative_error
+
+
+def timed(graphs: Sequence[OnnxGraph], feeds: Sequence[Mapping[str, Array]], rounds: int) -> list[float]:
+    """Seconds of one run of each graph on one thread: taking turns, or one after the other where memory would be short.
+
+    Large graphs share no cache that would matter, and what else the machine does is not in a thread's CPU time.
+    """
+    warm = min(5, rounds)
+    if sum(each.nbytes for each in graphs) <= _TOGETHER:
+        return interleaved([Runner(each, threads=1) for each in graphs], feeds, rounds, warm)
+    return [interleaved([Runner(each, threads=1)], feeds, rounds, 1)[0] for each in graphs]
 
 
 def interleaved(

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..runtime.errors import ToleranceError
+from ..runtime.values import OnnxGraph
 from . import fused
 from .report import FusedReport
 from .verify import fused_accuracy, prepare_samples, runnable
@@ -75,7 +76,7 @@ class _Mender:
         self.work.refused[:] = refused
         return done
 
-    def _accuracy(self, precision: str, graphs: Mapping[str, Mapping[str, bytes]]) -> fused.Accuracy:
+    def _accuracy(self, precision: str, graphs: Mapping[str, Mapping[str, OnnxGraph]]) -> fused.Accuracy:
         draft = self.work.draft
         default = draft.fused.kinds[draft.fused.default]
         self.work.progress(f"fused accuracy again: {precision}", 0.9)

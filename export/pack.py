@@ -21,6 +21,7 @@ import msgspec
 from ..runtime.errors import ChiasmError, ExportError
 from ..runtime.manifest import (
     SCHEMA,
+    ExternalFile,
     Manifest,
     Part,
     Precision,
@@ -32,7 +33,7 @@ from ..runtime.manifest import (
 from ..runtime.values import TensorSpec
 from .assembly import Assembly
 
-__all__ = ["check_target", "make_manifest", "make_variant", "pack"]
+__all__ = ["Specs", "beside", "check_target", "graph_file", "make_manifest", "make_variant", "pack"]
 
 Specs = tuple[tuple[TensorSpec, ...], tuple[TensorSpec, ...]]
 
@@ -42,12 +43,25 @@ def sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def make_variant(part: str, precision: str, graph: bytes, opset: int, error: float, cosine: float) -> Variant:
-    """The manifest's entry for one graph; its file is `parts/<part>.<precision>.onnx`."""
+def graph_file(part: str, precision: str) -> str:
+    """Where the graph of a variant lies in the bundle."""
+    return f"parts/{part}.{precision}.onnx"
+
+
+def make_variant(
+    part: str,
+    precision: str,
+    graph: bytes,
+    opset: int,
+    error: float,
+    cosine: float,
+    external: tuple[ExternalFile, ...] = (),
+) -> Variant:
+    """The manifest's entry for one graph and the files that it refers to."""
     return msgspec.convert(
         {
-            "precision": precision, "file": f"parts/{part}.{precision}.onnx", "sha256": sha256(graph),
-            "bytes": len(graph), "opset": opset, "max_relative_error": error, "cosine": cosine,
+            "precision": precision, "file": graph_file(part, precision), "sha256": sha256(graph), "bytes": len(graph),
+            "opset": opset, "max_relative_error": error, "cosine": cosine, "external": msgspec.to_builtins(external),
         },
         Variant,
     )  # fmt: skip
@@ -117,16 +131,25 @@ def _try_place(out: Path) -> None:
         raise ExportError(f"Cannot write the bundle {out}", found=reason, fix="Choose another --out.") from error
 
 
-def pack(manifest: Manifest, graphs: Mapping[str, bytes], files: Mapping[str, bytes], out: Path) -> Path:
+def pack(
+    manifest: Manifest,
+    graphs: Mapping[str, bytes],
+    files: Mapping[str, bytes],
+    out: Path,
+    weights: Mapping[str, Path] | None = None,
+) -> Path:
     """Write the bundle `out`. `graphs` by file name in the manifest; `files` are all others (also unlisted reports).
 
-    Raises `ExportError` when it cannot be written, and `ManifestError` when the manifest breaks a promise.
+    `weights`: files that the graphs refer to, durable and on the disk of `out`; they are moved. Raises `ExportError` when
+    it cannot be written, and `ManifestError` when the manifest breaks a promise.
     """
     check(manifest)
     check_target(out)
     with _sibling(out) as folder:
         for name, data in {**graphs, **files, "manifest.json": encode(manifest)}.items():
             _write(folder / name, data)
+        for name, path in (weights or {}).items():
+            os.replace(path, folder / name)
         for each in (folder / "parts", folder):
             _flush_folder(each)
         _swap(folder, out)
@@ -135,8 +158,9 @@ def pack(manifest: Manifest, graphs: Mapping[str, bytes], files: Mapping[str, by
 
 
 @contextmanager
-def _sibling(out: Path) -> Iterator[Path]:
-    """A new folder beside `out`, removed at the end with whatever is in it by then."""
+def beside(out: Path) -> Iterator[Path]:
+    """A new folder beside `out`, removed at the end with whatever is in it by then, and so are parents made for it."""
+    made = [folder for folder in out.absolute().parents if not folder.exists()]
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         folder = Path(tempfile.mkdtemp(prefix=f".{out.name}.", suffix=".part", dir=out.parent))
@@ -145,12 +169,23 @@ def _sibling(out: Path) -> Iterator[Path]:
         raise ExportError(f"Cannot write beside {out}", found=error.strerror, fix="Choose another --out.") from error
     try:
         yield folder
-    except ChiasmError:
-        raise
-    except OSError as error:
-        raise ExportError(f"Cannot write the bundle {out}", found=error.strerror or str(error)) from error
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+        for parent in made:
+            with suppress(OSError):
+                parent.rmdir()
+
+
+@contextmanager
+def _sibling(out: Path) -> Iterator[Path]:
+    """`beside`, in which whatever the system refuses is an `ExportError`."""
+    with beside(out) as folder:
+        try:
+            yield folder
+        except ChiasmError:
+            raise
+        except OSError as error:
+            raise ExportError(f"Cannot write the bundle {out}", found=error.strerror or str(error)) from error
 
 
 def _write(path: Path, data: bytes) -> None:

@@ -6,40 +6,35 @@ FP32 stays FP32 between explicit casts. Inputs and outputs stay FP32, so a varia
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
 
 from ..runtime.values import Array
 from .graphs import FLOAT, HALF, Graph, make_node
+from .model import Model
 
-__all__ = ["FP32_OPERATORS", "before_log", "compress", "to_fp16"]
+__all__ = ["FAR", "FP32_OPERATORS", "before_log", "compress", "to_fp16"]
 
 FP32_OPERATORS = frozenset(
-    [
-        "Softmax",
-        "LayerNormalization",
-        "ReduceSum",
-        "ReduceMean",
-        "ReduceMax",
-        "Exp",
-        "Log",
-        "Sqrt",
-        "Div",
-        "Pow",
-        "Reciprocal",
-        "Sin",
-        "Cos",
-        "Clip",
-    ]
-)
+    ["Softmax", "LogSoftmax", "LayerNormalization", "InstanceNormalization", "GroupNormalization", "ReduceSum",
+    "ReduceMean", "ReduceMax", "ReduceL2", "ReduceSumSquare", "ReduceLogSumExp", "LpNormalization", "Exp", "Log", "Sqrt",
+    "Div", "Pow", "Reciprocal", "Sin", "Cos", "Clip"]
+)  # fmt: skip
 """Kept in FP32: sums of squares overflow 65504, small denominators vanish, angles and logarithms lose digits."""
+PRODUCTS = frozenset(["MatMul", "Gemm", "Conv", "ConvTranspose"])
 
+_LARGEST = 65504.0
+FAR = _LARGEST / 4
+"""A tensor that gets as far on any capture that was seen is kept in FP32: on another it may overflow."""
 _SMALL = 64
 """Tensors with fewer values are not worth a cast."""
+_HEAD = 4096
+"""Values that are looked at first."""
 
 
-def compress(model: Any) -> Any:
+def compress(model: Any) -> Model:
     """Store every FP32 initialiser that FP16 holds exactly as FP16 behind a cast; the numbers stay the same to the bit.
 
     ONNX Runtime computes the casts once, when it loads the graph.
@@ -58,18 +53,23 @@ def compress(model: Any) -> Any:
 
 def _is_half(value: Array) -> bool:
     with np.errstate(over="ignore"):
-        return bool((value.astype(np.float16).astype(np.float32) == value).all())
+        parts = (value.reshape(-1)[:_HEAD], value)
+        return all(bool((part.astype(np.float16).astype(np.float32) == part).all()) for part in parts)
 
 
-def to_fp16(model: Any) -> Any:
+def to_fp16(model: Any, beyond: Collection[str] = (), *, products: bool = False) -> Model:
     """FP32 graph → strongly typed FP16 graph with FP32 inputs and outputs.
 
-    FP32 stay the operators of `FP32_OPERATORS`, and everything that leads to a logarithm: a log-mel front end squares
-    and sums its input and then asks for the digits of values near 1e-5.
+    FP32 stay the operators of `FP32_OPERATORS`; everything that leads to a logarithm: a log-mel front end squares
+    and sums its input and then asks for the digits of values near 1e-5; and what reads or makes a tensor of `beyond`, or
+    a constant that FP16 cannot hold. `products`: nothing but convolutions and matrix products becomes FP16.
     """
     graph = Graph(model)
     types = graph.types()
-    halves = _Halves(graph, types, before_log(graph))
+    kept = before_log(graph) | _out_of_range(graph, beyond)
+    if products:
+        kept |= {node.name for node in graph.nodes if node.op_type not in PRODUCTS}
+    halves = _Halves(graph, types, kept)
     for node in list(graph.nodes):
         halves.convert(node)
     graph.nodes = halves.nodes
@@ -88,6 +88,22 @@ def before_log(graph: Graph) -> set[str]:
             found.add(node.name)
             stack.extend(node.input)
     return found
+
+
+def _out_of_range(graph: Graph, beyond: Collection[str]) -> set[str]:
+    """Names of the nodes that read or make a tensor of `beyond`, or read a constant beyond FP16's range."""
+    far = set(beyond) | {
+        name for name, value in graph.constants.items() if value.dtype == np.float32 and _overflows(value)
+    }
+    return {node.name for node in graph.nodes if not far.isdisjoint([*node.input, *node.output])}
+
+
+def _overflows(value: Array) -> bool:
+    """Infinities count as held: FP16 has them too."""
+    if not value.size or max(-value.min(), value.max()) <= _LARGEST:
+        return False
+    finite = value[np.isfinite(value)]
+    return bool((np.abs(finite) > _LARGEST).any())
 
 
 class _Halves:

@@ -8,7 +8,9 @@ static    convolutions, matrix products and the additions between convolutions, 
 Weights are scaled so that the result is the same on every CPU: x86 without VNNI adds products in pairs in 16 bits, and
 what exceeds them is cut off there (measured: an encoder's cosine falls from 0.9996 to 0.95).
 
-Products of two activations (attention), normalisations and everything else stay FP32.
+In both ways the rows of a large embedding table become int8, each with its scale: they are looked up and multiplied.
+Products of two activations (attention) or with a stack of matrices (ONNX Runtime's fused product takes one only),
+normalisations and everything else stay FP32.
 """
 
 from __future__ import annotations
@@ -21,11 +23,15 @@ import numpy as np
 from ..runtime.errors import ExportError
 from ..runtime.values import Array
 from .graphs import Graph
+from .int8_weights import Memo, per_channel, per_row, remember, rounding_noise
+from .model import Model
 from .precision import before_log
 
-__all__ = ["candidates", "dynamic_int8", "static_int8", "static_tensors"]
+__all__ = ["candidates", "dynamic_int8", "static_int8", "static_tensors", "weight_noise"]
 
 _PRODUCTS = ("MatMul", "Gemm")
+_TABLE = 2**20
+"""Values; an embedding table from here on is worth quantising."""
 _LARGEST_BIAS = 2**30
 """A bias must fit int32 in units of the products: a channel whose weights have died gets a larger scale for it."""
 
@@ -37,7 +43,7 @@ def candidates(model: Any, method: str) -> list[str]:
     on.
     """
     graph = Graph(model)
-    kinds = (*_PRODUCTS, "Conv") if method == "static" else _PRODUCTS
+    kinds = (*_PRODUCTS, "Gather", "Conv") if method == "static" else (*_PRODUCTS, "Gather")
     kept = before_log(graph)
     return [
         node.name
@@ -47,6 +53,8 @@ def candidates(model: Any, method: str) -> list[str]:
 
 
 def _has_weight(graph: Graph, node: Any) -> bool:
+    if node.op_type == "Gather":
+        return _is_table(graph, node)
     weight = graph.constants.get(node.input[1])
     if weight is None or weight.dtype != np.float32 or node.input[0] in graph.constants:
         return False
@@ -55,47 +63,64 @@ def _has_weight(graph: Graph, node: Any) -> bool:
     return weight.ndim == 2 if node.op_type == "MatMul" else weight.ndim >= 3
 
 
+def _is_table(graph: Graph, node: Any) -> bool:
+    table = graph.constants.get(node.input[0])
+    axis = next((each.i for each in node.attribute if each.name == "axis"), 0)
+    return table is not None and table.dtype == np.float32 and table.ndim == 2 and table.size >= _TABLE and axis == 0
+
+
 def _plain_gemm(node: Any) -> bool:
     given = {each.name: each for each in node.attribute}
     ones = all(given[name].f == 1.0 for name in ("alpha", "beta") if name in given)
     return ones and not ("transA" in given and given["transA"].i)
 
 
+def weight_noise(model: Any, nodes: Collection[str]) -> dict[str, float]:
+    """For each node: the squared error of rounding its weight, as a share of the weight's mean square."""
+    graph = Graph(model)
+    found = {}
+    for node in graph.nodes:
+        if node.name in nodes:
+            weight = graph.constants[node.input[0 if node.op_type == "Gather" else 1]]
+            first = node.op_type in ("Conv", "Gather") or _transposed(node)
+            found[node.name] = rounding_noise(weight, 0 if first else 1)
+    return found
+
+
 def _transposed(node: Any) -> bool:
     return any(each.name == "transB" and each.i for each in node.attribute)
 
 
-def per_channel(weight: Array, axis: int, least: float | Array = 0.0) -> tuple[Array, Array]:
-    """Symmetric int8 weight (−127 … 127) and one float32 scale, at least `least`, for each index of `axis`.
-
-    No two weights of one sign sum to more than 128: times 255, the largest activation, that is 32640, which 16 bits
-    hold in whatever order the products are paired. Seven bits would do it too; this costs a channel only what it must.
-    """
-    rows = np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1)
-    pairs = np.maximum(_largest_two(rows), _largest_two(-rows))
-    scale = np.maximum(pairs / 127, np.maximum(least, 1e-14)).astype(np.float32)
-    shape = [-1 if index == axis else 1 for index in range(weight.ndim)]
-    whole = np.clip(np.rint(weight / scale.reshape(shape)), -127, 127).astype(np.int8)
-    return whole, scale
-
-
-def _largest_two(rows: Array) -> Array:
-    """The sum of the two largest values above zero of each row."""
-    count = rows.shape[1]
-    top = np.partition(rows, max(0, count - 2), axis=1)[:, max(0, count - 2) :]
-    sums: Array = np.maximum(top, 0.0).sum(axis=1)
-    return sums
+def _tables(graph: Graph, nodes: Collection[str], memo: Memo) -> None:
+    """Quantise the named look-ups in a table: rows and their scales are looked up, then multiplied."""
+    made: list[Any] = []
+    known: dict[str, tuple[str, str]] = {}
+    for node in graph.nodes:
+        if node.name not in nodes or node.op_type != "Gather":
+            made.append(node)
+            continue
+        stem = node.input[0]
+        if stem not in known:
+            whole, scale = remember(memo, (stem, "rows"), lambda name=stem: per_row(graph.constants[name]))
+            known[stem] = (graph.constant(f"{stem}.int8", whole), graph.constant(f"{stem}.scale", scale))
+        rows, scales = (graph.node("Gather", [table, node.input[1]], f"{node.name}.rows") for table in known[stem])
+        cast = graph.node("Cast", [rows.output[0]], f"{node.name}.f32", to=1)
+        last = graph.node("Mul", [cast.output[0], scales.output[0]], f"{node.name}.scaled")
+        last.output[0] = node.output[0]
+        made += [rows, scales, cast, last]
+    graph.nodes = made
 
 
 # dynamic
 
 
-def dynamic_int8(model: Any, nodes: Collection[str]) -> Any:
-    """Quantise the named matrix products, their activations as they come."""
-    graph = Graph(model)
+def dynamic_int8(model: Any, nodes: Collection[str], memo: Memo | None = None) -> Model:
+    """Quantise the named matrix products, their activations as they come, and look-ups."""
+    graph, memo = Graph(model), {} if memo is None else memo
+    _tables(graph, nodes, memo)
     made: list[Any] = []
     inputs: dict[str, Any] = {}
-    weights: dict[str, tuple[str, str]] = {}
+    weights: dict[tuple[str, bool], tuple[str, str]] = {}
     for node in graph.nodes:
         if node.name not in nodes:
             made.append(node)
@@ -103,12 +128,12 @@ def dynamic_int8(model: Any, nodes: Collection[str]) -> Any:
         if node.input[0] not in inputs:
             inputs[node.input[0]] = graph.node("DynamicQuantizeLinear", [node.input[0]], f"{node.input[0]}.u8", 3)
             made.append(inputs[node.input[0]])
-        stem = node.input[1]
-        if stem not in weights:
-            weight = graph.constants[stem]
-            whole, scales = per_channel(weight.T if _transposed(node) else weight, 1)
-            weights[stem] = (graph.constant(f"{stem}.int8", whole), graph.constant(f"{stem}.scale", scales))
-        made += _dynamic_product(graph, node, inputs[node.input[0]].output, weights[stem])
+        stem, turned = key = (node.input[1], _transposed(node))
+        if key not in weights:
+            weight = graph.constants[stem].T if turned else graph.constants[stem]
+            whole, scales = remember(memo, (*key, "product"), lambda value=weight: per_channel(value, 1))
+            weights[key] = (graph.constant(f"{stem}.int8", whole), graph.constant(f"{stem}.scale", scales))
+        made += _dynamic_product(graph, node, inputs[node.input[0]].output, weights[key])
     graph.nodes = made
     return graph.save()
 
@@ -134,21 +159,27 @@ def _dynamic_product(graph: Graph, node: Any, source: tuple[str, str, str], weig
 
 def static_tensors(model: Any, nodes: Collection[str]) -> list[str]:
     """The activations whose ranges `static_int8` needs."""
-    return _Static(Graph(model), nodes, None).tensors()
+    return _Static(Graph(model), nodes, None, {}).tensors()
 
 
-def static_int8(model: Any, nodes: Collection[str], ranges: Mapping[str, tuple[float, float]]) -> Any:
-    """Quantise the named nodes with Q/DQ pairs. Raises `ExportError` when a range is missing."""
-    return _Static(Graph(model), nodes, ranges).rewrite()
+def static_int8(
+    model: Any, nodes: Collection[str], ranges: Mapping[str, tuple[float, float]], memo: Memo | None = None
+) -> Model:
+    """Quantise the named nodes with Q/DQ pairs, and look-ups. Raises `ExportError` when a range is missing."""
+    graph, memo = Graph(model), {} if memo is None else memo
+    _tables(graph, nodes, memo)
+    return _Static(graph, nodes, ranges, memo).rewrite()
 
 
 class _Static:
     """`pairs`: tensors that get a Q/DQ pair; `ends`: those of them that only exist as uint8, for every reader."""
 
-    def __init__(self, graph: Graph, nodes: Collection[str], ranges: Mapping[str, tuple[float, float]] | None) -> None:
-        self.graph, self.ranges = graph, ranges or {}
+    def __init__(
+        self, graph: Graph, nodes: Collection[str], ranges: Mapping[str, tuple[float, float]] | None, memo: Memo
+    ) -> None:
+        self.graph, self.ranges, self.memo = graph, ranges or {}, memo
         self.uses = graph.uses()
-        self.chosen = {node.name for node in graph.nodes if node.name in nodes}
+        self.chosen = {node.name for node in graph.nodes if node.name in nodes and node.op_type != "Gather"}
         self.made: list[Any] = []
         self.restored: dict[str, str] = {}
         self.weights: dict[tuple[str, int, bytes], tuple[str, Array]] = {}
@@ -178,7 +209,7 @@ class _Static:
         alone = len(users) == 1 and users[0].op_type == "Relu" and node.output[0] not in self.graph.outputs
         return str((users[0] if alone else node).output[0])
 
-    def rewrite(self) -> Any:
+    def rewrite(self) -> Model:
         for name in self.graph.inputs:
             self._pair(name)
         for node in self.graph.nodes:
@@ -224,12 +255,18 @@ class _Static:
         least = np.zeros(1) if bias is None else np.abs(bias.astype(np.float64)) / (step * _LARGEST_BIAS)
         stem, key = node.input[1], (node.input[1], axis, least.tobytes())
         if key not in self.weights:
-            whole, scales = per_channel(self.graph.constants[stem], axis, least)
+            whole, scales = self._quantised(stem, axis, least)
             self.weights[key] = (self._restore(stem, whole, scales, axis), scales)
         node.input[1], scales = self.weights[key]
         if bias is not None:
             units = (scales * np.float32(step)).astype(np.float32)
             node.input[2] = self._restore(node.input[2], np.rint(bias / units).astype(np.int32), units, 0)
+
+    def _quantised(self, stem: str, axis: int, least: Array) -> tuple[Array, Array]:
+        """The scales that the weight alone asks for, unless a bias asks for larger ones."""
+        weight = self.graph.constants[stem]
+        plain = remember(self.memo, (stem, axis, b""), lambda: per_channel(weight, axis))
+        return plain if (plain[1] >= least).all() else per_channel(weight, axis, least)
 
     def _restore(self, stem: str, whole: Array, scales: Array, axis: int) -> str:
         """A constant as whole numbers behind a DequantizeLinear; the name of what that gives."""

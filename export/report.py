@@ -22,8 +22,10 @@ FILE = "verify.json"
 class VariantReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`outputs` against torch in FP32 (or, where `reference` says so, against the FP32 graph).
 
-    `milliseconds`: median of one run on one thread, all variants of the part taking turns; None when not measured.
-    `method` and `kept`: how an INT8 graph was made, and which operators stayed FP32.
+    `bytes`: of the graph with its weights, also those that other graphs share. `milliseconds`: median of one run on one
+    thread, all variants of the part taking turns (large graphs one after another); None when not measured. `method` and
+    `kept`: how an FP16 or INT8 graph was made, and which operators stayed FP32 beyond those that always do; `ranking`:
+    how these were found.
     """
 
     outputs: dict[str, Difference]
@@ -31,14 +33,24 @@ class VariantReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     milliseconds: float | None = None
     method: str | None = None
     kept: tuple[str, ...] = ()
+    ranking: str | None = None
 
 
 class PartReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """All variants of one part; `feeds`: how many captures, states or latents they were compared on."""
+    """All variants of one part; `feeds`: how many captures, states or latents they were compared on; `samples`: how
+    many set the INT8 ranges; `rounds` of timing. A part that is slow to run gets fewer of each.
+
+    `seconds` and `peak_mib`: what making the part took, and the largest resident memory meanwhile, mapped weights
+    included; only an export knows them.
+    """
 
     preferred: str
     feeds: int
     variants: dict[str, VariantReport]
+    samples: int | None = None
+    rounds: int | None = None
+    seconds: float | None = None
+    peak_mib: float | None = None
 
 
 class Refused(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -61,7 +73,7 @@ class FusedReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
 class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """`reference`: "torch" or "fp32 graph", what the variants were compared with. `passed`: all tolerances are met.
 
-    `notes`: what was not verified, and why.
+    `seconds` and `peak_mib`: of the whole export. `notes`: what was not verified, and why.
     """
 
     passed: bool
@@ -72,6 +84,8 @@ class Report(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
     fused: FusedReport | None = None
     machine: dict[str, Any] = {}
     packages: dict[str, str] = {}
+    seconds: float | None = None
+    peak_mib: float | None = None
     notes: tuple[str, ...] = ()
 
 
@@ -95,15 +109,24 @@ def decode(raw: bytes) -> Report:
 
 
 def carry(old: Report, new: Report) -> Report:
-    """`new` with what only an export knows, from `old`: how variants of equal size were made, and the refused ones."""
+    """`new` with what only an export knows, from `old`: how variants of equal size were made, what that took, and the
+    refused ones."""
     parts = {}
     for part, each in new.parts.items():
-        known = old.parts[part].variants if part in old.parts else {}
+        before = old.parts.get(part)
+        known = before.variants if before is not None else {}
         variants = {
-            name: msgspec.structs.replace(made, method=known[name].method, kept=known[name].kept)
+            name: msgspec.structs.replace(
+                made, method=known[name].method, kept=known[name].kept, ranking=known[name].ranking
+            )
             if name in known and known[name].bytes == made.bytes
             else made
             for name, made in each.variants.items()
         }
-        parts[part] = msgspec.structs.replace(each, variants=variants)
-    return msgspec.structs.replace(new, parts=parts, refused=old.refused)
+        facts = {} if before is None else {
+            "samples": before.samples, "seconds": before.seconds, "peak_mib": before.peak_mib,
+        }  # fmt: skip
+        parts[part] = msgspec.structs.replace(each, variants=variants, **facts)
+    return msgspec.structs.replace(
+        new, parts=parts, refused=old.refused, seconds=old.seconds, peak_mib=old.peak_mib
+    )

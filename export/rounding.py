@@ -17,25 +17,28 @@ from typing import Any
 
 import numpy as np
 
-from .graphs import FLOAT, HALF, Graph
+from .graphs import FLOAT, HALF, Graph, make_node
+from .model import Model
 
 __all__ = ["rounded"]
 
 
-def rounded(model: Any) -> Any:
-    """FP16 graph with FP32 inputs and outputs → FP32 graph that rounds where the FP16 graph does."""
+def rounded(model: Any) -> Model:
+    """FP16 graph with FP32 inputs and outputs → FP32 graph that rounds where the FP16 graph does.
+
+    Weights stay the FP16 ones, behind casts that ONNX Runtime computes when it loads the graph.
+    """
     graph = Graph(model)
     types = graph.types()
     factors = [
         graph.constant(name, np.array(value, np.float32))
         for name, value in (("round.up", 2.0**112), ("round.down", 2.0**-112), ("round.split", 8193.0))
     ]
-    graph.constants = {
-        name: value.astype(np.float32) if value.dtype == np.float16 else value
-        for name, value in graph.constants.items()
-    }
-    nodes: list[Any] = []
+    halves = [name for name, value in graph.constants.items() if value.dtype == np.float16]
+    exact = {name: graph.fresh(f"{name}.exact") for name in halves}
+    nodes = [make_node("Cast", [name], [made], graph.fresh(f"{made}/cast"), to=FLOAT) for name, made in exact.items()]
     for node in graph.nodes:
+        node.input[:] = [exact.get(name, name) for name in node.input]
         for attribute in node.attribute:
             if node.op_type == "Cast" and attribute.name == "to" and attribute.i == HALF:
                 attribute.i = FLOAT

@@ -10,31 +10,22 @@ from __future__ import annotations
 import contextlib
 import logging
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..runtime.errors import ExportError, MissingExtraError
-from ..runtime.values import Array, TensorSpec
-from .graphs import Graph, check
-from .interfaces import Interface
+from ..runtime.values import Array
+from .graphs import Graph
+from .interfaces import Interface, example
+from .model import Model, check
 from .settings import OPSET
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["example", "run_torch", "to_onnx"]
-
-
-def example(inputs: Sequence[TensorSpec], seed: int = 0) -> dict[str, Array]:
-    """Feeds of the right shapes: integers 0 or 1 (valid as ids and as a mask), floats between 0 and 1."""
-    random = np.random.default_rng(seed)
-    feeds: dict[str, Array] = {}
-    for spec in inputs:
-        values = random.random(spec.shape) if spec.dtype.startswith("float") else random.integers(0, 2, spec.shape)
-        feeds[spec.name] = values.astype(spec.dtype)
-    return feeds
+__all__ = ["run_torch", "to_onnx"]
 
 
 def run_torch(module: torch.nn.Module, interface: Interface, feeds: dict[str, Array]) -> dict[str, Array]:
@@ -57,8 +48,11 @@ def _check_count(interface: Interface, count: int) -> None:
         )
 
 
-def to_onnx(module: torch.nn.Module, interface: Interface, part: str, opset: int = OPSET) -> Any:
-    """Export one part in FP32 with batch 1. Returns an `onnx.ModelProto`. Raises `ExportError`."""
+def to_onnx(module: torch.nn.Module, interface: Interface, part: str, opset: int = OPSET) -> Model:
+    """Export one part in FP32 with batch 1. Raises `ExportError`.
+
+    The weights are the module's own memory, so the module must not be changed while the model is used.
+    """
     try:
         import onnxscript  # noqa: F401
         import torch
@@ -82,9 +76,20 @@ def to_onnx(module: torch.nn.Module, interface: Interface, part: str, opset: int
         except Exception as error:  # the exporter raises many kinds; its first line says which operator
             raise ExportError(f"torch could not export {part!r}", found=str(error).splitlines()[0]) from error
     assert program is not None
-    model = _clean(program.model_proto, interface, part)
+    model = _clean(_take(program), interface, part)
     check(model, part)
     return model
+
+
+def _take(program: Any) -> Model:
+    """The exported graph and its weights apart; the program is used up. Whole, it could be too large for protobuf."""
+    import onnx_ir
+
+    held = program.model.graph.initializers
+    weights = {name: np.asarray(value.const_value.numpy()) for name, value in held.items()}
+    for name in list(held):
+        del held[name]
+    return Model(onnx_ir.serde.serialize_model(program.model), weights)
 
 
 @contextlib.contextmanager
@@ -103,7 +108,7 @@ def _quiet() -> Iterator[None]:
             each.setLevel(level)
 
 
-def _clean(model: Any, interface: Interface, part: str) -> Any:
+def _clean(model: Model, interface: Interface, part: str) -> Model:
     """Give inputs, outputs and nodes short names of our own; drop metadata; keep what the outputs need."""
     graph = Graph(model)
     names = {f"in_{spec.name}": spec.name for spec in interface.inputs}
@@ -119,7 +124,7 @@ def _clean(model: Any, interface: Interface, part: str) -> Any:
     _rename(graph, names)
     graph.fold()
     clean = graph.save()
-    _strip(clean, part)
+    _strip(clean.proto, part)
     return clean
 
 
@@ -140,14 +145,14 @@ def _rename(graph: Graph, names: dict[str, str]) -> None:
         node.input[:] = [names.get(name, name) for name in node.input]
         node.output[:] = [names.get(name, name) for name in node.output]
     graph.constants = {names[name]: value for name, value in graph.constants.items()}
-    for value in (*graph.model.graph.input, *graph.model.graph.output):
+    for value in (*graph.proto.graph.input, *graph.proto.graph.output):
         value.name = names[value.name]
     graph.inputs = [names[name] for name in graph.inputs]
     graph.outputs = [names[name] for name in graph.outputs]
 
 
 def _strip(model: Any, part: str) -> None:
-    """Remove everything that describes the exporting machine rather than the computation."""
+    """Remove everything that describes the exporting machine rather than the computation, from a ModelProto."""
     del model.metadata_props[:], model.functions[:], model.graph.metadata_props[:]
     model.producer_name, model.producer_version, model.doc_string = "chiasm", "", ""
     model.graph.name, model.graph.doc_string = part, ""

@@ -1,40 +1,53 @@
 """Finds the INT8 graph of one part: which way, and which operators had better stay FP32. Everything by measurement.
 
 For each way (dynamic, static, or static convolutions with dynamic products) all operators are quantised first. While
-the worst output is outside the tolerance, the operators that cost the most, each measured alone, go back to FP32. Of
-the ways that end inside it, the fastest here is kept.
+the worst output is outside the tolerance, the operators that cost the most go back to FP32. Of the ways that end inside
+it, the fastest here is kept. For a large graph that would take hours: there the ways are tried in the order in which
+they were measured to be faster on other models, the first one inside the tolerance is kept, operators are ranked within
+a budget of time (`rank.py`), and as many go back at once as the ranking says are needed.
 """
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from ..runtime.values import Array
-from .graphs import serialise
-from .measure import Difference, compare, interleaved, worst
+from ..runtime.values import Array, OnnxGraph
+from .int8_weights import Memo
+from .measure import Difference, compare, timed, worst
+from .model import Model, as_model
 from .precision import compress
-from .quantise import candidates, dynamic_int8, static_int8, static_tensors
-from .ranges import observe
-from .sessions import Runner, run_all
+from .quantise import candidates, dynamic_int8, static_int8, static_tensors, weight_noise
+from .ranges import Observed, survey
+from .rank import Ranking, rank
+from .sessions import LARGE, Runner, run_all
+from .shelf import Shelf
 
 __all__ = ["Choice", "Refusal", "quantise"]
 
-Ranges = Mapping[str, tuple[float, float]]
-_PROBES = 12
-"""Feeds that rank operators by what quantising them alone costs."""
+_PROBES, _FEW_PROBES = 12, 2
+"""Feeds that rank operators by what quantising them alone costs; of a large graph."""
+_ATTEMPTS = 4
+"""How often a large graph is quantised in one way."""
+_MARGIN = 0.7
+"""Of the error that the tolerance allows, what the operators that stay quantised may be thought to cost."""
 
 
 @dataclass(frozen=True)
 class Choice:
-    """An INT8 graph inside its tolerance: how it was made, what stayed FP32, and its differences on the check feeds."""
+    """An INT8 graph inside its tolerance: how it was made, what stayed FP32, and its differences on the check feeds.
 
-    graph: bytes
+    `ranking`: how the operators that stayed FP32 were found; None where all are quantised. `seconds`: of one run.
+    """
+
+    graph: OnnxGraph
     method: str
     kept: tuple[str, ...]
     differences: Mapping[str, Difference]
     seconds: float
+    ranking: str | None = None
 
 
 @dataclass(frozen=True)
@@ -46,17 +59,69 @@ class Refusal:
     cosine: float
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Part:
-    """What every attempt needs: the FP32 model, feeds, its own outputs on the check feeds, ranges of all tensors."""
+    """What every attempt needs: the FP32 model, feeds, its own outputs on the check feeds, what all tensors are like.
 
-    model: Any
+    `budget`: seconds of processor time for a ranking; `costs`: of the last graph that was made, and of one run of it.
+    """
+
+    model: Model
     checks: Sequence[Mapping[str, Array]]
     reference: Sequence[Mapping[str, Array]]
-    ranges: Ranges
+    seen: Mapping[str, Observed]
+    shelf: Shelf
+    budget: float
+    memo: Memo = field(default_factory=dict)
+    costs: tuple[float, float] = (0.0, 0.0)
 
-    def differences(self, graph: bytes, count: int | None = None) -> dict[str, Difference]:
-        return compare(self.reference[:count], run_all(graph, self.checks[:count]))
+    @property
+    def large(self) -> bool:
+        return self.model.nbytes >= LARGE
+
+    @property
+    def ranges(self) -> dict[str, tuple[float, float]]:
+        return {name: (each.low, each.high) for name, each in self.seen.items()}
+
+    def make(self, build: Build, nodes: Sequence[str], *, final: bool) -> OnnxGraph:
+        """The graph with those nodes quantised; one that may be kept also stores what it can in half the space."""
+        start = time.process_time()
+        made = build(nodes)
+        graph = self.shelf.keep(compress(made) if final else made)
+        self.costs = (time.process_time() - start, 0.0)
+        return graph
+
+    def differences(self, graph: OnnxGraph, count: int | None = None) -> dict[str, Difference]:
+        runner = Runner(graph)
+        made = [runner(each) for each in self.checks[:count]]
+        self.costs = (self.costs[0] + runner.opened, runner.seconds)
+        return compare(self.reference[:count], made)
+
+    def rank(self, method: str, build: Build, nodes: Sequence[str]) -> Ranking:
+        """Each node measured alone where the budget allows it, else groups within half of it."""
+        probes = min(len(self.checks), _FEW_PROBES if self.large else _PROBES)
+        cost = self.costs[0] + probes * self.costs[1]
+        affordable = int(self.budget / max(cost, 1e-6))
+
+        def loss(group: Sequence[str]) -> float:
+            graph = self.make(build, group, final=False)
+            found = worst(self.differences(graph, probes), by="cosine")[1]
+            self.shelf.drop(graph)
+            return 1 - found
+
+        return rank(nodes, self._estimates(method, nodes), loss, affordable if affordable >= len(nodes) else affordable // 2)
+
+    def _estimates(self, method: str, nodes: Sequence[str]) -> dict[str, float]:
+        found = weight_noise(self.model, nodes)
+        for node in self.model.graph.node:
+            seen = self.seen.get(node.input[0]) if node.name in found else None
+            if seen is not None:
+                still = method == "static" or (method != "dynamic" and node.op_type == "Conv")
+                found[node.name] += seen.noise if still else seen.dynamic
+        return found
+
+
+Build = Callable[[Sequence[str]], Model]
 
 
 def quantise(
@@ -65,71 +130,82 @@ def quantise(
     checks: Sequence[Mapping[str, Array]],
     tolerance: float,
     rounds: int = 40,
+    *,
+    reference: Sequence[Mapping[str, Array]] | None = None,
+    shelf: Shelf | None = None,
+    budget: float = 60.0,
 ) -> Choice | Refusal | None:
     """The best INT8 graph of `model`, or why there is none; None for a part that has nothing to quantise.
 
     `feeds` set the ranges; on `checks` every output must keep a cosine of at least `tolerance` with FP32 on every feed.
+    `reference`: what FP32 gives on them, if that is known.
     """
+    model, shelf = as_model(model), shelf or Shelf()
     static = candidates(model, "static")
     if not static:
         return None
-    ranges = observe(model, static_tensors(model, static), feeds)
-    part = _Part(model, checks, run_all(serialise(model), checks), ranges)
-    results = [_attempt(part, method, build, nodes, tolerance) for method, build, nodes in _ways(part)]
+    seen = survey(model, static_tensors(model, static), feeds, shelf)
+    known = run_all(shelf.keep(model), checks) if reference is None else reference
+    part = _Part(model, checks, known, seen, shelf, budget)
+    results: list[Choice | Refusal] = []
+    for method, build, nodes in _ways(part):
+        results.append(_attempt(part, method, build, nodes, tolerance))
+        if part.large and isinstance(results[-1], Choice):
+            break
     choices = [each for each in results if isinstance(each, Choice)]
     if not choices:
         refusals = [each for each in results if isinstance(each, Refusal)]
         return max(refusals, key=lambda each: each.cosine)
-    times = interleaved([Runner(each.graph) for each in choices], checks, rounds)
+    return _fastest(choices, checks, rounds, shelf)
+
+
+def _fastest(choices: Sequence[Choice], checks: Sequence[Mapping[str, Array]], rounds: int, shelf: Shelf) -> Choice:
+    if len(choices) == 1:
+        return choices[0]
+    times = timed([each.graph for each in choices], checks, rounds)
     best = min(range(len(choices)), key=lambda index: times[index])
+    for index, each in enumerate(choices):
+        if index != best:
+            shelf.drop(each.graph)
     chosen = choices[best]
-    return Choice(chosen.graph, chosen.method, chosen.kept, chosen.differences, times[best])
-
-
-Build = Callable[[Sequence[str]], Any]
+    return Choice(chosen.graph, chosen.method, chosen.kept, chosen.differences, times[best], chosen.ranking)
 
 
 def _ways(part: _Part) -> list[tuple[str, Build, list[str]]]:
-    """Name, builder and operators of each way that fits this graph."""
+    """Name, builder and operators of each way that fits this graph; of a large one the likely fastest first."""
     products, everything = candidates(part.model, "dynamic"), candidates(part.model, "static")
     convolutions = [name for name in everything if name not in products]
+    ranges, memo = part.ranges, part.memo
     ways: list[tuple[str, Build, list[str]]] = []
     if products and not convolutions:
-        ways.append(("dynamic", lambda nodes: dynamic_int8(part.model, nodes), products))
-    ways.append(("static", lambda nodes: static_int8(part.model, nodes, part.ranges), everything))
+        ways.append(("dynamic", lambda nodes: dynamic_int8(part.model, nodes, memo), products))
+    ways.append(("static", lambda nodes: static_int8(part.model, nodes, ranges, memo), everything))
     if products and convolutions:
-        ways.append(("static and dynamic", lambda nodes: _both(part, nodes, set(products)), everything))
-    return ways
+        ways.append(("static and dynamic", lambda nodes: _both(part, nodes, set(products), ranges), everything))
+    return sorted(ways, key=lambda way: way[0] == "static") if part.large else ways
 
 
-def _both(part: _Part, nodes: Sequence[str], products: set[str]) -> Any:
-    half = dynamic_int8(part.model, [name for name in nodes if name in products])
-    return static_int8(half, [name for name in nodes if name not in products], part.ranges)
+def _both(part: _Part, nodes: Sequence[str], products: set[str], ranges: Mapping[str, tuple[float, float]]) -> Model:
+    half = dynamic_int8(part.model, [name for name in nodes if name in products], part.memo)
+    return static_int8(half, [name for name in nodes if name not in products], ranges, part.memo)
 
 
 def _attempt(part: _Part, method: str, build: Build, nodes: list[str], tolerance: float) -> Choice | Refusal:
     """Quantise everything, then give the costliest operators back until the tolerance is met or nothing is left."""
-    left, best = list(nodes), (-2.0, "")
-    ranking: list[str] = []
-    while left:
-        graph = serialise(compress(build(left)))
+    left, best, tries = list(nodes), (-2.0, ""), 0
+    ranking: Ranking | None = None
+    while left and not (part.large and tries == _ATTEMPTS):
+        tries += 1
+        graph = part.make(build, left, final=True)
         differences = part.differences(graph)
         name, cosine = worst(differences, by="cosine")
         if cosine >= tolerance:
             kept = tuple(each for each in nodes if each not in left)
-            return Choice(graph, method, kept, differences, 0.0)
+            return Choice(graph, method, kept, differences, 0.0, ranking.how if ranking else None)
+        part.shelf.drop(graph)
         best = max(best, (cosine, name))
-        ranking = ranking or _ranking(part, build, nodes)
-        for _ in range(max(1, len(nodes) // 8)):
-            if ranking:
-                left.remove(ranking.pop(0))
+        ranking = ranking or part.rank(method, build, nodes)
+        share = _MARGIN * (1 - tolerance) / (1 - cosine) if part.large else 1.0
+        back = set(ranking.removed(left, max(1, len(nodes) // 8), share))
+        left = [each for each in left if each not in back]
     return Refusal(method, best[1], best[0])
-
-
-def _ranking(part: _Part, build: Build, nodes: Sequence[str]) -> list[str]:
-    """Operators by the worst cosine when each alone is quantised, the costliest first."""
-    costs = {}
-    for node in nodes:
-        differences = part.differences(serialise(build([node])), _PROBES)
-        costs[node] = worst(differences, by="cosine")[1]
-    return sorted(nodes, key=lambda node: costs[node])

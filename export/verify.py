@@ -16,16 +16,20 @@ import numpy as np
 
 from ..runtime.bundle import Bundle
 from ..runtime.errors import ExportError, ToleranceError
-from ..runtime.manifest import Manifest, Tolerances
-from ..runtime.values import Array, Packet
+from ..runtime.manifest import Manifest, Part, Tolerances
+from ..runtime.values import Array, OnnxGraph, Packet
 from ..targets.machine import machine, packages
 from . import fused
-from .calibrate import Calibration, Feeds, Sample, part_feeds, prepare, subsets
-from .measure import Difference, compare, interleaved, worst
+from .calibrate import Calibration, Feeds, PartFeeds, Sample, parts_in_order, prepare, subsets
+from .measure import Difference, compare, timed, worst
+from .pace import pace, seconds_of
 from .report import FusedReport, PartReport, Refused, Report, VariantReport
 from .sessions import Runner, run_all
+from .settings import Settings
 
 if TYPE_CHECKING:
+    import torch
+
     from .assembly import Assembly, PartSource
 
 __all__ = [
@@ -34,20 +38,23 @@ __all__ = [
 
 Progress = Callable[[str, float], object]
 """Told what is being done and which fraction of the whole is done."""
-Variants = Mapping[str, Mapping[str, bytes]]
+Variants = Mapping[str, Mapping[str, OnnxGraph]]
 """Part → precision → graph."""
-_FEEDS, _ROUNDS = 96, 30
+_ROUNDS = 30
 _NO_HALVES = "FP16 was not verified: that needs the package onnx (pip install 'chiasm[export]')"
 
 
-def runnable(graph: bytes, precision: str) -> bytes:
-    """What stands for a variant on a CPU: the graph itself, or for FP16 its twin that rounds as FP16 does."""
+def runnable(graph: OnnxGraph, precision: str) -> OnnxGraph:
+    """What stands for a variant on a CPU: the graph itself, or for FP16 its twin that rounds as FP16 does.
+
+    The twin of a large graph refers to the same weights.
+    """
     if precision != "fp16":
         return graph
-    from .graphs import parse, serialise
+    from .model import in_place, parse
     from .rounding import rounded
 
-    return serialise(rounded(parse(graph)))
+    return in_place(rounded(parse(graph)), graph.folder)
 
 
 def prepare_samples(
@@ -66,23 +73,24 @@ def prepare_samples(
 
 
 def check_feeds(
-    manifest: Manifest, read: Callable[[str], bytes], graphs: Mapping[str, bytes], calibration: Calibration, count: int
-) -> dict[str, list[Feeds]]:
+    manifest: Manifest, read: Callable[[str], bytes], calibration: Calibration, count: int
+) -> PartFeeds:
     """Feeds on which variants are compared: from the held-out samples; without any, from the calibration sets."""
     captures: dict[str, list[Packet]] = {}
     for each in manifest.modalities:
         held = [sample.packets[each.name] for sample in calibration.samples if each.name in sample.packets]
         captures[each.name] = (held or list(calibration.sets.get(each.name, ())))[:count]
-    encoders = {name: prepare(manifest, read, packets) for name, packets in captures.items()}
-    return part_feeds(manifest, graphs, encoders, count, seed=1)
+    return PartFeeds(manifest, {name: prepare(manifest, read, packets) for name, packets in captures.items()}, seed=1)
 
 
-def torch_outputs(source: PartSource, feeds: Sequence[Mapping[str, Array]]) -> list[dict[str, Array]]:
-    """The module's own answers on every feed."""
+def torch_outputs(
+    source: PartSource, feeds: Sequence[Mapping[str, Array]], module: torch.nn.Module | None = None
+) -> list[dict[str, Array]]:
+    """The module's own answers on every feed; it is loaded unless it is given."""
     from .to_onnx import run_torch
 
-    module = source.load()
-    return [run_torch(module, source.interface, dict(each)) for each in feeds]
+    loaded = source.load() if module is None else module
+    return [run_torch(loaded, source.interface, dict(each)) for each in feeds]
 
 
 def fused_accuracy(
@@ -127,7 +135,7 @@ def fused_accuracy(
     return found
 
 
-def _graph(variants: Mapping[str, bytes], precision: str) -> bytes:
+def _graph(variants: Mapping[str, OnnxGraph], precision: str) -> OnnxGraph:
     return runnable(variants[precision], precision) if precision in variants else variants["fp32"]
 
 
@@ -189,7 +197,7 @@ def verify(
     """
     manifest = bundle.manifest
     halves = find_spec("onnx") is not None
-    variants: dict[str, dict[str, bytes]] = {
+    variants: dict[str, dict[str, OnnxGraph]] = {
         part: {
             each.precision: bundle.graph(part, each.precision)
             for each in spec.variants
@@ -197,11 +205,10 @@ def verify(
         }
         for part, spec in manifest.parts.items()
     }
-    graphs = {part: each["fp32"] for part, each in variants.items() if "fp32" in each}
-    if len(graphs) < len(variants):
+    if not all("fp32" in each for each in variants.values()):
         raise ExportError("Only a bundle whose parts all have an FP32 variant can be verified")
     progress("preparing captures", 0.02)
-    feeds = check_feeds(manifest, bundle.read, graphs, calibration, _FEEDS)
+    feeds = check_feeds(manifest, bundle.read, calibration, Settings().checks)
     parts = _parts(manifest, variants, feeds, assembly, lambda words, share: progress(words, 0.05 + 0.25 * share))
     report = None
     if calibration.samples:
@@ -220,30 +227,39 @@ def verify(
 
 
 def _parts(
-    manifest: Manifest,
-    variants: Variants,
-    feeds: Mapping[str, Sequence[Feeds]],
-    assembly: Assembly | None,
-    progress: Progress,
+    manifest: Manifest, variants: Variants, source: PartFeeds, assembly: Assembly | None, progress: Progress
 ) -> dict[str, PartReport]:
     found = {}
-    for index, (part, spec) in enumerate(manifest.parts.items()):
+    for index, part in enumerate(parts_in_order(manifest)):
         progress(f"comparing {part}", index / len(manifest.parts))
+        spec, runner = manifest.parts[part], Runner(variants[part]["fp32"])
+        allowed = pace(Settings(rounds=_ROUNDS), seconds_of(runner, spec.inputs))
+        feeds = source.take(part, runner, allowed.checks, allowed.trajectories)
         if assembly is None:
-            reference = run_all(variants[part]["fp32"], feeds[part])
+            reference = [runner(each) for each in feeds]
         else:
-            reference = torch_outputs(_source(assembly, part), feeds[part])
-        own: dict[str, VariantReport] = {}
-        for precision, graph in variants[part].items():
-            made = run_all(runnable(graph, precision), feeds[part])
-            own[precision] = VariantReport(outputs=compare(reference, made), bytes=len(graph))
-        times = interleaved([Runner(variants[part][name]) for name in own], feeds[part], _ROUNDS)
-        own = {
-            name: msgspec.structs.replace(each, milliseconds=1e3 * seconds)
-            for (name, each), seconds in zip(own.items(), times, strict=True)
+            reference = torch_outputs(_source(assembly, part), feeds)
+        del runner
+        made = {
+            each.precision: compare(reference, run_all(runnable(variants[part][each.precision], each.precision), feeds))
+            for each in spec.variants
+            if each.precision in variants[part]
         }
-        found[part] = PartReport(preferred=spec.preferred, feeds=len(feeds[part]), variants=own)
-    return found
+        times = timed([variants[part][name] for name in made], feeds, allowed.rounds)
+        found[part] = PartReport(
+            preferred=spec.preferred, feeds=len(feeds), rounds=allowed.rounds,
+            variants={
+                name: VariantReport(outputs=each, bytes=_size(spec, name), milliseconds=1e3 * seconds)
+                for (name, each), seconds in zip(made.items(), times, strict=True)
+            },
+        )  # fmt: skip
+    return {part: found[part] for part in manifest.parts if part in found}
+
+
+def _size(part: Part, precision: str) -> int:
+    """Bytes of a variant with its weights."""
+    variant = next(each for each in part.variants if each.precision == precision)
+    return variant.bytes + sum(each.bytes for each in variant.external)
 
 
 def _source(assembly: Assembly, part: str) -> PartSource:

@@ -1,124 +1,178 @@
-"""Where the variants of one export are made: traced, halved, quantised, and compared with torch as they come."""
+"""Where the variants of one export are made, part after part: traced, halved, quantised, compared with torch as they come.
+
+Of a part that is done only its graphs stay, the large ones on disk, and what later parts are fed with: its module is
+freed before the next one is loaded. So an export needs the memory of its largest part.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import gc
+import time
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..runtime.manifest import Manifest
-from .assembly import Assembly
-from .calibrate import Calibration, Feeds, part_feeds, prepare
-from .graphs import check, serialise, specs
+from ..runtime.values import Array, OnnxGraph
+from ..targets.memory import peak_mib, reset_peak
+from .assembly import Assembly, PartSource
+from .calibrate import Calibration, Feeds, PartFeeds, prepare
+from .graphs import specs
 from .measure import Difference, compare
-from .pack import make_manifest
-from .precision import compress, to_fp16
+from .model import Model, check, parse
+from .pace import Pace, pace, seconds_of
+from .pack import Specs, make_manifest
+from .precision import FAR, compress, to_fp16
+from .ranges import peaks
 from .report import Refused
 from .sessions import Runner, run_all
 from .settings import Settings
+from .shelf import Shelf
 from .to_onnx import to_onnx
 from .tune import Choice, Refusal, quantise
 from .verify import Progress, check_feeds, judge, raise_failures, runnable, torch_outputs
 
-__all__ = ["Made", "Workshop"]
+__all__ = ["Made", "Work", "Workshop"]
+
+_PEAKS = 8
+"""Feeds on which the reach of every tensor is looked at."""
 
 
 @dataclass
 class Made:
-    """One variant so far: its graph, its differences from torch, and how an INT8 one came about."""
+    """One variant so far: its graph, its differences from torch, and how an FP16 or INT8 one came about."""
 
-    graph: bytes
+    graph: OnnxGraph
     differences: Mapping[str, Difference]
     method: str | None = None
     kept: tuple[str, ...] = ()
+    ranking: str | None = None
     milliseconds: float | None = None
 
 
 @dataclass
-class Workshop:
-    """`variants[part][precision]` grows step by step; a refused variant is noted in `refused` and left out.
+class Work:
+    """One part that is being made, or done. `source`: its FP32 graph with nothing compressed.
 
-    `draft` is the manifest without variants; `feeds` set INT8 ranges, `checks` compare, `answers` are torch's on them.
+    `feeds` set INT8 ranges, `checks` compare; on the checks torch gives `answers` and the FP32 graph `exact`.
+    """
+
+    source: OnnxGraph
+    specs: Specs
+    pace: Pace
+    feeds: list[Feeds]
+    checks: list[Feeds]
+    answers: Sequence[Mapping[str, Array]]
+    exact: Sequence[Mapping[str, Array]]
+    seconds: float = 0.0
+    peak_mib: float | None = None
+
+
+@dataclass
+class Workshop:
+    """`variants[part][precision]` grows part by part; a refused variant is noted in `refused` and left out.
+
+    `draft` is the manifest without variants; `shelf` holds the graphs.
     """
 
     assembly: Assembly
     calibration: Calibration
     settings: Settings
     progress: Progress
-    models: dict[str, Any] = field(default_factory=dict)
+    shelf: Shelf = field(default_factory=Shelf)
+    works: dict[str, Work] = field(default_factory=dict)
     variants: dict[str, dict[str, Made]] = field(default_factory=dict)
     refused: list[Refused] = field(default_factory=list)
     draft: Manifest = field(init=False)
-    feeds: dict[str, list[Feeds]] = field(default_factory=dict)
-    checks: dict[str, list[Feeds]] = field(default_factory=dict)
-    answers: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        known: dict[str, Specs] = {part: (each.interface.inputs, ()) for part, each in self.assembly.parts.items()}
+        self.draft = make_manifest(self.assembly, known, {}, {}, self.settings.tolerances, {})
 
     def make(self) -> None:
         """All variants of all parts. Raises `ToleranceError` when FP32 is not torch's equal."""
-        self._trace()
-        self._gather()
-        self._check_fp32()
-        if "fp16" in self.settings.precisions:
-            self._halve()
-        if "int8-cpu" in self.settings.precisions:
-            for part in self._each("INT8 of", 0.52, 0.7):
-                aim = self.settings.aims.get(self.assembly.parts[part].interface.role, 0.0)
-                self.quantise(part, max(self.settings.tolerances.int8_cosine, aim))
+        self.progress("preparing captures", 0.0)
+        feeds, checks = self._sources()
+        count = len(self.assembly.parts)
+        for index, (part, source) in enumerate(self.assembly.parts.items()):
+            start = time.monotonic()
+            reset_peak()
+            self._make(part, source, feeds, checks, lambda words, at, index=index: self._tell(words, index + at, count))
+            gc.collect()
+            work = self.works[part]
+            work.seconds, work.peak_mib = time.monotonic() - start, peak_mib()
+            self._tell(f"{part}: {_spent(work.seconds, work.peak_mib)}", index + 1, count)
 
-    def graphs(self) -> dict[str, dict[str, bytes]]:
+    def _tell(self, words: str, done: float, count: int) -> None:
+        self.progress(words, 0.05 + 0.65 * done / count)
+
+    def _sources(self) -> tuple[PartFeeds, PartFeeds]:
+        """Feeds for the ranges from the calibration sets; feeds for the checks from the held-out samples."""
+        read = self.assembly.files.__getitem__
+        sets = {name: list(packets)[: self.settings.samples] for name, packets in self.calibration.sets.items()}
+        feeds = PartFeeds(self.draft, {name: prepare(self.draft, read, packets) for name, packets in sets.items()})
+        return feeds, check_feeds(self.draft, read, self.calibration, self.settings.checks)
+
+    def _make(self, part: str, source: PartSource, feeds: PartFeeds, checks: PartFeeds, tell: Progress) -> None:
+        tell(f"loading and tracing {part}", 0.0)
+        model = self._trace(part, source, feeds, checks, tell)
+        if "fp16" in self.settings.precisions:
+            tell(f"FP16 of {part}", 0.5)
+            self._halve(part, model)
+        if "int8-cpu" in self.settings.precisions:
+            tell(f"INT8 of {part}", 0.7)
+            aim = self.settings.aims.get(source.interface.role, 0.0)
+            self.quantise(part, max(self.settings.tolerances.int8_cosine, aim), model)
+
+    def _trace(self, part: str, source: PartSource, feeds: PartFeeds, checks: PartFeeds, tell: Progress) -> Model:
+        """The FP32 graph, held to torch; the module is gone when this returns."""
+        module = source.load()
+        raw, model = self.shelf.settle(to_onnx(module, source.interface, part, self.settings.opset))
+        graph = self.shelf.keep(compress(model))
+        runner = Runner(graph)
+        allowed = pace(self.settings, seconds_of(runner, source.interface.inputs))
+        tell(f"collecting what {part} is fed with", 0.3)
+        taken = feeds.take(part, runner, allowed.samples, allowed.trajectories)
+        held = checks.take(part, runner, allowed.checks, allowed.trajectories)
+        tell(f"comparing with torch: {part}", 0.4)
+        answers = torch_outputs(source, held, module)
+        exact = [runner(each) for each in held]
+        self.works[part] = Work(raw, specs(model), allowed, taken, held, answers, exact)
+        made = self._add(part, "fp32", graph, exact)
+        tensor, figure, limit = judge(made.differences, "fp32", self.settings.tolerances)
+        if not figure <= limit:
+            raise_failures([Refused(part=part, precision="fp32", tensor=tensor, figure=figure, limit=limit)])
+        return model
+
+    def graphs(self) -> dict[str, dict[str, OnnxGraph]]:
         """Part → precision → graph."""
         return {part: {name: made.graph for name, made in own.items()} for part, own in self.variants.items()}
 
-    def _each(self, words: str, start: float, end: float) -> list[str]:
-        """Part names, with the progress told before each."""
-        parts = list(self.assembly.parts)
-
-        def told() -> Any:
-            for index, part in enumerate(parts):
-                self.progress(f"{words} {part}", start + (end - start) * index / len(parts))
-                yield part
-
-        return told()  # type: ignore[no-any-return]
-
-    def _trace(self) -> None:
-        for part in self._each("tracing", 0.0, 0.35):
-            source = self.assembly.parts[part]
-            self.models[part] = to_onnx(source.load(), source.interface, part, self.settings.opset)
-        found = {part: specs(model) for part, model in self.models.items()}
-        self.draft = make_manifest(self.assembly, found, {}, {}, self.settings.tolerances, {})
-
-    def _gather(self) -> None:
-        """Feeds for the ranges from the calibration sets; feeds for the checks from the held-out samples."""
-        self.progress("preparing captures", 0.35)
-        read = self.assembly.files.__getitem__
-        graphs = {part: serialise(model) for part, model in self.models.items()}
-        sets = {name: list(packets)[: self.settings.samples] for name, packets in self.calibration.sets.items()}
-        encoders = {name: prepare(self.draft, read, packets) for name, packets in sets.items()}
-        self.progress("collecting what each part is fed with", 0.37)
-        self.feeds = part_feeds(self.draft, graphs, encoders, self.settings.samples)
-        self.checks = check_feeds(self.draft, read, graphs, self.calibration, self.settings.checks)
-
-    def _check_fp32(self) -> None:
-        for part in self._each("comparing with torch:", 0.4, 0.45):
-            self.answers[part] = torch_outputs(self.assembly.parts[part], self.checks[part])
-            made = self._add(part, "fp32", serialise(compress(self.models[part])))
-            tensor, figure, limit = judge(made.differences, "fp32", self.settings.tolerances)
-            if not figure <= limit:
-                raise_failures([Refused(part=part, precision="fp32", tensor=tensor, figure=figure, limit=limit)])
-
-    def _add(self, part: str, precision: str, graph: bytes) -> Made:
-        outputs = run_all(runnable(graph, precision), self.checks[part])
-        made = Made(graph, compare(self.answers[part], outputs))
+    def _add(
+        self, part: str, precision: str, graph: OnnxGraph, outputs: Sequence[Mapping[str, Array]] | None = None
+    ) -> Made:
+        work = self.works[part]
+        made = Made(graph, compare(work.answers, outputs or run_all(runnable(graph, precision), work.checks)))
         self.variants.setdefault(part, {})[precision] = made
         return made
 
-    def _halve(self) -> None:
-        for part in self._each("FP16 of", 0.45, 0.52):
-            half = to_fp16(self.models[part])
+    def _halve(self, part: str, model: Model) -> None:
+        """FP16; where that is not exact enough, FP16 for nothing but convolutions and matrix products."""
+        work = self.works[part]
+        reach = peaks(model, work.checks[:_PEAKS], self.shelf)
+        beyond = [name for name, peak in reach.items() if peak > FAR]
+        for products in (False, True):
+            half = to_fp16(model, beyond, products=products)
             check(half, part)
-            made = self._add(part, "fp16", serialise(half))
-            Runner(made.graph)(self.checks[part][0])
-            self._judge(part, "fp16")
+            made = self._add(part, "fp16", self.shelf.keep(half))
+            made.method = "products only" if products else None
+            made.kept = tuple(node.name for node in model.graph.node if set(node.output) & set(beyond))
+            tensor, figure, limit = judge(made.differences, "fp16", self.settings.tolerances)
+            if figure >= limit:
+                Runner(made.graph)(work.checks[0])
+                return
+            self.shelf.drop(made.graph)
+        self.refuse(part, "fp16", tensor, figure, limit)
 
     def _judge(self, part: str, precision: str) -> None:
         """Drop a variant that is outside its tolerance, and note its worst tensor."""
@@ -132,15 +186,25 @@ class Workshop:
         self.variants[part].pop(precision, None)
         self.refused.append(Refused(part=part, precision=precision, tensor=tensor, figure=figure, limit=limit))
 
-    def quantise(self, part: str, tolerance: float) -> bool:
+    def quantise(self, part: str, tolerance: float, model: Model | None = None) -> bool:
         """Make the INT8 variant of one part (again); False where there is none."""
-        found = quantise(self.models[part], self.feeds[part], self.checks[part], tolerance, self.settings.rounds)
-        self.variants[part].pop("int8-cpu", None)
+        work, settings = self.works[part], self.settings
+        found: Any = quantise(
+            parse(work.source) if model is None else model, work.feeds, work.checks, tolerance, work.pace.rounds,
+            reference=work.exact, shelf=self.shelf, budget=settings.ranking_s,
+        )  # fmt: skip
+        before = self.variants[part].pop("int8-cpu", None)
+        if before is not None:
+            self.shelf.drop(before.graph)
         if isinstance(found, Refusal):
             self.refuse(part, "int8-cpu", found.tensor, found.cosine, tolerance)
         if not isinstance(found, Choice):
             return False
         made = self._add(part, "int8-cpu", found.graph)
-        made.method, made.kept = found.method, found.kept
+        made.method, made.kept, made.ranking = found.method, found.kept, found.ranking
         self._judge(part, "int8-cpu")
         return "int8-cpu" in self.variants[part]
+
+
+def _spent(seconds: float, mib: float | None) -> str:
+    return f"{seconds:.0f} s" + ("" if mib is None else f", peak memory {mib:,.0f} MiB")

@@ -8,12 +8,18 @@ import stat
 from pathlib import Path
 
 from .errors import BundleError, HashError, InputError, PrecisionError, UnsafePathError
-from .external_data import inline_external_data
+from .external_data import Fetch, inline_external_data
 from .manifest import MAX_BYTES, ExternalFile, Manifest, Modality, Variant, parse
+from .values import OnnxGraph
 
-__all__ = ["Bundle", "open_bundle", "resolve_bundle"]
+__all__ = ["INLINE", "Bundle", "open_bundle", "resolve_bundle"]
 
+INLINE = 64 * 2**20
+"""External data of a graph up to so many bytes are put inside it; larger ones are mapped from their files."""
 _AGAIN = "Export the bundle again, or copy it again from where it came"
+_CHUNK = 2**20
+_SMALL = 2**16
+"""A tensor of at most so many bytes is put inside in any case: it may be a shape, which a backend must see at once."""
 
 
 class Bundle:
@@ -23,6 +29,7 @@ class Bundle:
         self.path = path
         self.manifest = manifest
         self._hashes = _hashes(manifest)
+        self._checked: dict[str, tuple[int, ...]] = {}
 
     def __repr__(self) -> str:
         return f"Bundle({str(self.path)!r}, {self.manifest.model.name} {self.manifest.model.version})"
@@ -41,16 +48,33 @@ class Bundle:
         sha256, size = self._hashes[file]
         data = _read(self.path, file)
         if size is not None and len(data) != size:
-            raise HashError(f"{self.path / file} is damaged", found=f"{len(data)} bytes", expected=size, fix=_AGAIN)
+            raise _damaged(self.path / file, f"{len(data)} bytes", size)
         found = hashlib.sha256(data).hexdigest()
         if found != sha256:
-            raise HashError(f"{self.path / file} is damaged", found=f"SHA-256 {found}", expected=sha256, fix=_AGAIN)
+            raise _damaged(self.path / file, f"SHA-256 {found}", sha256)
         return data
+
+    def check(self, file: str) -> Path:
+        """Check size and SHA-256 of a file that the manifest names without holding it in memory; where it really is.
+
+        A file that was checked before and has not been written since is not read again.
+        """
+        sha256, size = self._hashes[file]
+        real, facts = _regular(self.path, file)
+        stamp = (facts.st_dev, facts.st_ino, facts.st_size, facts.st_mtime_ns, facts.st_ctime_ns)
+        if self._checked.get(file) != stamp:
+            if size is not None and facts.st_size != size:
+                raise _damaged(self.path / file, f"{facts.st_size} bytes", size)
+            found = _hash(real)
+            if found != sha256:
+                raise _damaged(self.path / file, f"SHA-256 {found}", sha256)
+            self._checked[file] = stamp
+        return real
 
     def check_files(self) -> None:
         """Read every file and check its hash; for `inspect` and `doctor`, since opening checks only names and sizes."""
         for file in self._hashes:
-            self.read(file)
+            self.check(file)
 
     def variant(self, part: str, precision: str) -> Variant:
         """The variant of a part in a precision; PrecisionError lists what there is."""
@@ -64,21 +88,51 @@ class Bundle:
             f"Part {part} has no variant of this precision", found=precision, expected=f"one of {', '.join(variants)}"
         )
 
-    def graph(self, part: str, precision: str) -> bytes:
-        """The ONNX graph of a variant, whole: external data is hash-checked and put inline, whatever the graph says."""
+    def graph(self, part: str, precision: str) -> OnnxGraph:
+        """The ONNX graph of a variant, its external data hash-checked.
+
+        Up to `INLINE` bytes of them are put inside. More stay in their files, for the backend to map: every reference
+        then names a listed, checked file in the graph's own folder.
+        """
         variant = self.variant(part, precision)
-        external = {item.file: item for item in variant.external}
+        outside = sum(item.bytes for item in variant.external)
+        if outside <= INLINE:
+            return OnnxGraph(inline_external_data(self.read(variant.file), self._inside(variant)))
+        for item in variant.external:
+            self.check(item.file)
+        graph = inline_external_data(self.read(variant.file), self._outside(variant))
+        folder = _regular(self.path, variant.file)[0].parent
+        return OnnxGraph(graph, folder, outside)
+
+    def _inside(self, variant: Variant) -> Fetch:
+        """Gives the checked bytes of a reference."""
         loaded: dict[str, bytes] = {}
 
         def fetch(location: str, offset: int, length: int | None) -> bytes:
-            file = _external(variant.file, location, external)
+            file = _external(variant, location)
             data = loaded[file] if file in loaded else loaded.setdefault(file, self.read(file))
-            end = len(data) if length is None else offset + length
-            if not offset <= end <= len(data):
-                raise BundleError(f"{variant.file} reads past the end of {file}", found=end, expected=f"≤ {len(data)}")
-            return data[offset:end]
+            return data[offset : _end(variant.file, file, offset, length, len(data))]
 
-        return inline_external_data(self.read(variant.file), fetch)
+        return fetch
+
+    def _outside(self, variant: Variant) -> Fetch:
+        """Lets a large tensor stay in its file, if that is listed and lies beside the graph; gives the small ones."""
+        sizes = {item.file: item.bytes for item in variant.external}
+        folder, _, _ = variant.file.rpartition("/")
+
+        def fetch(location: str, offset: int, length: int | None) -> bytes | None:
+            file = _external(variant, location)
+            end = _end(variant.file, file, offset, length, sizes[file])
+            if end - offset <= _SMALL:
+                return _read(self.path, file, limit=end - offset, start=offset)
+            if file != (f"{folder}/{location}" if folder else location):
+                raise UnsafePathError(
+                    f"{variant.file} names external data in a roundabout way", found=ascii(location[:200]),
+                    expected="a plain path from the graph's folder",
+                )  # fmt: skip
+            return None
+
+        return fetch
 
     def modality(self, name: str) -> Modality:
         """The modality of that name; InputError lists the names."""
@@ -102,12 +156,12 @@ def open_bundle(path: str | Path) -> Bundle:
     if not stat.S_ISDIR(kind):
         fix = f"Name the folder: {folder.parent}" if folder.name == "manifest.json" else "Name the bundle's folder"
         raise BundleError("A bundle is a folder", found=f"the file {folder}", fix=fix)
-    manifest = parse(_read(folder, "manifest.json", limit=MAX_BYTES))
+    manifest = parse(_read(folder, "manifest.json", limit=MAX_BYTES + 1))
     bundle = Bundle(folder, manifest)
     for file, (_, size) in bundle._hashes.items():
         found = _regular(folder, file)[1].st_size
         if size is not None and found != size:
-            raise HashError(f"{folder / file} is damaged", found=f"{found} bytes", expected=f"{size}", fix=_AGAIN)
+            raise _damaged(folder / file, f"{found} bytes", size)
     return bundle
 
 
@@ -143,18 +197,43 @@ def _hashes(manifest: Manifest) -> dict[str, tuple[str, int | None]]:
     return found
 
 
-def _external(graph: str, location: str, external: dict[str, ExternalFile]) -> str:
+def _external(variant: Variant, location: str) -> str:
     """A location is relative to its graph's folder; it must be a file that the variant lists."""
-    steps = [*graph.split("/")[:-1], *location.split("/")]
+    listed = [item.file for item in variant.external]
+    steps = [*variant.file.split("/")[:-1], *location.split("/")]
     file = "/".join(step for step in steps if step != ".")
-    if location.startswith("/") or ".." in steps or file not in external:
+    if location.startswith("/") or ".." in steps or file not in listed:
         raise UnsafePathError(
-            f"{graph} refers to external data that the manifest does not list",
+            f"{variant.file} refers to external data that the manifest does not list",
             found=ascii(location[:200]),
-            expected=", ".join(external) or "no external data",
+            expected=", ".join(listed) or "no external data",
             fix="Do not use this bundle unless you know who wrote it",
         )
     return file
+
+
+def _end(graph: str, file: str, offset: int, length: int | None, size: int) -> int:
+    """Where a reference ends in its file; BundleError when that is beyond the file's end."""
+    end = size if length is None else offset + length
+    if not offset <= end <= size:
+        raise BundleError(f"{graph} reads past the end of {file}", found=end, expected=f"≤ {size}")
+    return end
+
+
+def _damaged(path: Path, found: str, expected: object) -> HashError:
+    return HashError(f"{path} is damaged", found=found, expected=expected, fix=_AGAIN)
+
+
+def _hash(path: Path) -> str:
+    """SHA-256 of a file of any size."""
+    digest = hashlib.sha256()
+    try:
+        with open(path, "rb") as stream:
+            while chunk := stream.read(_CHUNK):
+                digest.update(chunk)
+    except OSError as error:
+        raise BundleError(f"{path} cannot be read", found=_reason(error)) from None
+    return digest.hexdigest()
 
 
 def _regular(folder: Path, file: str) -> tuple[Path, os.stat_result]:
@@ -177,11 +256,13 @@ def _regular(folder: Path, file: str) -> tuple[Path, os.stat_result]:
     return Path(real), facts
 
 
-def _read(folder: Path, file: str, limit: int | None = None) -> bytes:
+def _read(folder: Path, file: str, limit: int = -1, start: int = 0) -> bytes:
+    """The bytes of a file, at most `limit` of them, from `start` on."""
     real, _ = _regular(folder, file)
     try:
         with open(real, "rb") as stream:
-            return stream.read() if limit is None else stream.read(limit + 1)
+            stream.seek(start)
+            return stream.read(limit)
     except OSError as error:
         raise BundleError(f"{folder / file} cannot be read", found=_reason(error)) from None
 

@@ -1,4 +1,4 @@
-"""External data of ONNX graphs: found and put inline, so that a backend never opens a file that a graph names.
+"""External data of ONNX graphs: found, and put inline or named anew, so that a backend opens no file unchecked.
 
 A walk over the protobuf wire format (https://protobuf.dev/programming-guides/encoding) along the message fields of
 onnx.proto3 that can hold a TensorProto. Field numbers are those of https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3.
@@ -10,7 +10,10 @@ from collections.abc import Callable, Iterator
 
 from .errors import BundleError
 
-__all__ = ["inline_external_data", "locations"]
+__all__ = ["Fetch", "inline_external_data", "locations"]
+
+Fetch = Callable[[str, int, int | None], bytes | None]
+"""(file, offset, length) → the bytes to put inside, or None: they stay where they are."""
 
 _MESSAGES: dict[str, dict[int, str]] = {
     "model": {7: "graph", 20: "training", 25: "function"},
@@ -37,9 +40,10 @@ def locations(graph: bytes) -> tuple[str, ...]:
     return tuple(seen)
 
 
-def inline_external_data(graph: bytes, fetch: Callable[[str, int, int | None], bytes]) -> bytes:
-    """The same graph with every external tensor's bytes inside it; `fetch(file, offset, length)` provides them.
+def inline_external_data(graph: bytes, fetch: Fetch) -> bytes:
+    """The same graph with every external tensor's bytes inside it, as far as `fetch` gives them.
 
+    A tensor that stays outside keeps its location, offset and length and loses whatever else its reference said.
     A graph without external data comes back as it is: a reference needs the key `location` in plain bytes.
     """
     if b"location" not in graph:
@@ -47,7 +51,7 @@ def inline_external_data(graph: bytes, fetch: Callable[[str, int, int | None], b
     return _rewrite(graph, "model", fetch, 0)
 
 
-def _rewrite(data: bytes, kind: str, fetch: Callable[[str, int, int | None], bytes], depth: int) -> bytes:
+def _rewrite(data: bytes, kind: str, fetch: Fetch, depth: int) -> bytes:
     if depth > _DEEPEST:
         raise BundleError("An ONNX graph is nested too deeply", expected=f"at most {_DEEPEST} levels")
     if kind == "tensor":
@@ -59,11 +63,11 @@ def _rewrite(data: bytes, kind: str, fetch: Callable[[str, int, int | None], byt
             out += field
         else:
             new = _rewrite(content, child, fetch, depth + 1)
-            out += _varint(number << 3 | 2) + _varint(len(new)) + new
+            out += _field(number, new)
     return bytes(out)
 
 
-def _tensor(data: bytes, fetch: Callable[[str, int, int | None], bytes]) -> bytes:
+def _tensor(data: bytes, fetch: Fetch) -> bytes:
     out, entries, external = bytearray(), {}, False
     for number, wire, field, content in _fields(data):
         if number == _EXTERNAL_DATA and wire == 2:
@@ -77,8 +81,14 @@ def _tensor(data: bytes, fetch: Callable[[str, int, int | None], bytes]) -> byte
         return data
     if "location" not in entries:
         raise BundleError("An ONNX tensor is external but names no file", expected="a location inside the bundle")
-    raw = fetch(entries["location"], _number(entries, "offset") or 0, _number(entries, "length"))
-    return bytes(out + _varint(_RAW_DATA << 3 | 2) + _varint(len(raw)) + raw)
+    offset, length = _number(entries, "offset") or 0, _number(entries, "length")
+    raw = fetch(entries["location"], offset, length)
+    if raw is not None:
+        return bytes(out + _field(_RAW_DATA, raw))
+    facts = {"location": entries["location"], "offset": str(offset)} | ({} if length is None else {"length": str(length)})
+    for key, value in facts.items():
+        out += _field(_EXTERNAL_DATA, _field(1, key.encode()) + _field(2, value.encode()))
+    return bytes(out + _varint(_DATA_LOCATION << 3) + b"\x01")
 
 
 def _entry(data: bytes) -> tuple[str, str]:
@@ -132,6 +142,11 @@ def _read_varint(data: bytes, at: int) -> tuple[int, int]:
         if byte < 0x80:
             return value, at + index + 1
     raise _broken("an unfinished number")
+
+
+def _field(number: int, content: bytes) -> bytes:
+    """A field of wire type 2 (length-delimited)."""
+    return _varint(number << 3 | 2) + _varint(len(content)) + content
 
 
 def _varint(value: int) -> bytes:

@@ -6,13 +6,14 @@ Structs of msgspec: several are made in every step, and these cost a tenth of a 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Array", "Asked", "Caption", "Generation", "Packet", "Result", "Snapshot", "TensorSpec"]
+__all__ = ["Array", "Asked", "Caption", "Generation", "OnnxGraph", "Packet", "Result", "Snapshot", "TensorSpec"]
 
 Array = NDArray[Any]
 
@@ -23,6 +24,23 @@ class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     name: str
     dtype: str
     shape: tuple[int, ...]
+
+
+class OnnxGraph(msgspec.Struct, frozen=True):
+    """An ONNX graph ready to be opened: `proto`, and where the weights are that it leaves out.
+
+    `folder` None: the graph is whole. Else every external tensor of `proto` names a file in `folder`; whoever made this
+    value has checked those files. `outside`: bytes of all weights that lie there.
+    """
+
+    proto: bytes
+    folder: Path | None = None
+    outside: int = 0
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the graph with its weights."""
+        return len(self.proto) + self.outside
 
 
 class Packet(msgspec.Struct, frozen=True, eq=False):

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..values import Array, TensorSpec
+from ..values import Array, OnnxGraph, TensorSpec
 
 __all__ = ["Backend", "Session", "SessionOptions"]
 
@@ -48,8 +48,8 @@ class Backend(Protocol):
         """Precisions of variants that this backend can run here, best first."""
         ...
 
-    def open(self, graph: bytes, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> Session:
-        """Open a graph from its bytes; checks that its inputs and outputs are the promised ones."""
+    def open(self, graph: OnnxGraph, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> Session:
+        """Open a graph; checks that its inputs and outputs are the promised ones."""
         ...
 
     def close(self) -> None:

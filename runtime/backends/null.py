@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..errors import BackendError
-from ..values import Array, TensorSpec
+from ..values import Array, OnnxGraph, TensorSpec
 from .base import SessionOptions
 
 __all__ = ["RANK", "NullBackend", "NullSession", "open_backend", "why_not"]
@@ -68,7 +68,7 @@ class NullBackend:
         """All of them."""
         return ("fp32", "fp16", "int8-cpu", "int8-trt")
 
-    def open(self, graph: bytes, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> NullSession:
+    def open(self, graph: OnnxGraph, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> NullSession:
         """A session that gives constants of the promised shapes."""
         return NullSession(inputs, outputs)
 

@@ -20,10 +20,10 @@ import torch
 from chiasm.export import Calibration, Sample, Settings, export, mend, workshop
 from chiasm.export.checkpoints import assemble_checkpoint, load_checkpoint
 from chiasm.export.graphs import parse, serialise, specs
-from chiasm.export.interfaces import Interface
+from chiasm.export.interfaces import Interface, example
 from chiasm.export.precision import compress
 from chiasm.export.report import Report, decode
-from chiasm.export.to_onnx import example, run_torch, to_onnx
+from chiasm.export.to_onnx import run_torch, to_onnx
 from chiasm.export.tune import Refusal
 from chiasm.export.verify import verify
 from chiasm.runtime.bundle import open_bundle
@@ -134,7 +134,7 @@ def test_graphs_carry_nothing_of_the_machine_that_made_them(bundle: Path) -> Non
     for path in sorted((bundle / "parts").iterdir()):
         data = path.read_bytes()
         assert not re.search(rb"site-packages|/home/|/root/|/tmp/|torch\.|\.py\b", data), path.name
-        model = parse(data)
+        model = parse(data).proto
         assert [each.version for each in model.opset_import if each.domain == ""] == [20]
         assert len(model.opset_import) == 1
         assert not model.functions
@@ -178,8 +178,8 @@ def test_a_refused_variant_is_left_out_and_named(
     """The search for INT8 gives up on the radar encoder."""
     real = workshop.quantise
 
-    def picky(model: Any, *rest: Any) -> Any:
-        return Refusal("static", "embedding", 0.5) if model.graph.name == "radar" else real(model, *rest)
+    def picky(model: Any, *rest: Any, **more: Any) -> Any:
+        return Refusal("static", "embedding", 0.5) if model.graph.name == "radar" else real(model, *rest, **more)
 
     monkeypatch.setattr(workshop, "quantise", picky)
     settings = Settings(("fp32", "int8-cpu"), LOOSE.tolerances, samples=8, checks=8, rounds=2)

@@ -12,8 +12,11 @@ import numpy as np
 import onnx
 import pytest
 from bundles import edit_manifest, tiny_bundle
+from chiasm.runtime import bundle as opening
+from chiasm.runtime.backends import open_backend
 from chiasm.runtime.bundle import Bundle, open_bundle, resolve_bundle
 from chiasm.runtime.errors import BundleError, HashError, InputError, ManifestError, PrecisionError, UnsafePathError
+from chiasm.runtime.values import OnnxGraph
 from onnx import numpy_helper
 
 IMAGE = "parts/image.fp32.onnx"
@@ -27,7 +30,7 @@ def _variant(manifest: dict[str, Any], part: str = "image") -> dict[str, Any]:
 def test_a_good_bundle_opens(tiny: Path) -> None:
     bundle = open_bundle(tiny)
     assert bundle.manifest.model.name == "tiny"
-    assert bundle.graph("image", "fp32") == (tiny / IMAGE).read_bytes()
+    assert bundle.graph("image", "fp32") == OnnxGraph((tiny / IMAGE).read_bytes())
     assert bundle.read("tokenizer.json") == (tiny / "tokenizer.json").read_bytes()
     assert set(bundle.files) == {f.relative_to(tiny).as_posix() for f in tiny.rglob("*.*") if f.is_file()} - {
         "manifest.json"
@@ -218,7 +221,7 @@ def _with_external(tmp_path: Path, location: str, listed: bool = True, **extra: 
 def test_external_data_is_put_inside_and_gives_the_same_answer(tmp_path: Path, tiny: Path) -> None:
     import onnxruntime
 
-    graph = _with_external(tmp_path, "radar.weights").graph("radar", "fp32")
+    graph = _with_external(tmp_path, "radar.weights").graph("radar", "fp32").proto
     feeds = {"series": np.random.default_rng(0).random((1, 32, 32), np.float32)}
     run = [onnxruntime.InferenceSession(g, providers=["CPUExecutionProvider"]).run(None, feeds)
            for g in (graph, (tiny / "parts/radar.fp32.onnx").read_bytes())]  # fmt: skip
@@ -226,12 +229,70 @@ def test_external_data_is_put_inside_and_gives_the_same_answer(tmp_path: Path, t
         np.testing.assert_array_equal(ours, theirs)
 
 
+@pytest.fixture(params=["inside", "mapped"])
+def mode(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
+    """External data is put inside a graph, or (were it large) stays in its file."""
+    if request.param == "mapped":
+        monkeypatch.setattr(opening, "INLINE", 0)
+    return str(request.param)
+
+
+def test_large_external_data_stays_in_its_file_and_gives_the_same_answer(
+    tmp_path: Path, tiny: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """References are written anew with nothing but place and size: other keys, a pointer say, never reach a backend."""
+    monkeypatch.setattr(opening, "INLINE", 0)
+    monkeypatch.setattr(opening, "_SMALL", 64)
+    bundle = _with_external(tmp_path, "radar.weights", prepacked_0="1|2|3")
+    spec = bundle.manifest.parts["radar"]
+    graph = bundle.graph("radar", "fp32")
+    assert graph.folder == bundle.path / "parts"
+    assert graph.outside == (bundle.path / "parts/radar.weights").stat().st_size
+    assert b"prepacked" in (bundle.path / "parts/radar.fp32.onnx").read_bytes()
+    assert b"prepacked" not in graph.proto
+    feeds = {"series": np.random.default_rng(0).random((1, 32, 32), np.float32)}
+    ours = open_backend("ort").open(graph, spec.inputs, spec.outputs).run(feeds)
+    theirs = open_backend("ort").open(open_bundle(tiny).graph("radar", "fp32"), spec.inputs, spec.outputs).run(feeds)
+    for name, value in ours.items():
+        np.testing.assert_array_equal(value, theirs[name])
+
+
+def test_a_roundabout_way_to_a_listed_file_is_refused_where_a_backend_would_walk_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bundle = _with_external(tmp_path, "./radar.weights")
+    assert bundle.graph("radar", "fp32").folder is None
+    monkeypatch.setattr(opening, "INLINE", 0)
+    monkeypatch.setattr(opening, "_SMALL", 0)
+    with pytest.raises(UnsafePathError, match="roundabout"):
+        bundle.graph("radar", "fp32")
+
+
+def test_a_checked_file_is_read_again_only_after_it_was_written(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(opening, "INLINE", 0)
+    bundle = _with_external(tmp_path, "radar.weights")
+    file = bundle.path / "parts/radar.weights"
+    read: list[Path] = []
+    real = opening._hash
+    monkeypatch.setattr(opening, "_hash", lambda path: (read.append(path), real(path))[1])
+    bundle.graph("radar", "fp32")
+    bundle.graph("radar", "fp32")
+    assert read == [file]
+    file.write_bytes(bytes(file.stat().st_size))
+    with pytest.raises(HashError, match=r"radar\.weights"):
+        bundle.graph("radar", "fp32")
+
+
+@pytest.mark.usefixtures("mode")
 @pytest.mark.parametrize("location", ["../tokenizer.json", "/etc/passwd", "other.weights", "../../outside", "", "."])
 def test_external_data_outside_the_list_is_refused(tmp_path: Path, location: str) -> None:
     with pytest.raises(BundleError, match=r"external|names no file"):
         _with_external(tmp_path, location).graph("radar", "fp32")
 
 
+@pytest.mark.usefixtures("mode")
 def test_unlisted_external_data_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnsafePathError, match="does not list"):
         _with_external(tmp_path, "radar.weights", listed=False).graph("radar", "fp32")
@@ -240,12 +301,14 @@ def test_unlisted_external_data_is_refused(tmp_path: Path) -> None:
 NUMBERS = [("offset", "-1"), ("offset", "99999999"), ("length", "9e9"), ("length", "9" * 12)]
 
 
+@pytest.mark.usefixtures("mode")
 @pytest.mark.parametrize(("key", "value"), NUMBERS)
 def test_external_data_past_its_file_is_refused(tmp_path: Path, key: str, value: str) -> None:
     with pytest.raises(BundleError, match=r"past the end|unusable"):
         _with_external(tmp_path, "radar.weights", **{key: value}).graph("radar", "fp32")
 
 
+@pytest.mark.usefixtures("mode")
 def test_damaged_external_data_is_found(tmp_path: Path) -> None:
     bundle = _with_external(tmp_path, "radar.weights")
     data = bytearray((bundle.path / "parts/radar.weights").read_bytes())

@@ -10,14 +10,14 @@ from bundles import tiny_inputs
 from chiasm.runtime.backends import available, open_backend
 from chiasm.runtime.errors import BackendError
 from chiasm.runtime.pipeline import load
-from chiasm.runtime.values import TensorSpec
+from chiasm.runtime.values import OnnxGraph, TensorSpec
 
 IN = (TensorSpec("x", "float32", (1, 3)),)
 OUT = (TensorSpec("weights", "float32", (1, 4)), TensorSpec("ids", "int64", (2,)))
 
 
 def test_outputs_are_the_documented_constants() -> None:
-    session = open_backend("null").open(b"not a graph", IN, OUT)
+    session = open_backend("null").open(OnnxGraph(b"not a graph"), IN, OUT)
     answer = session.run({"x": np.zeros((1, 3), np.float32)})
     np.testing.assert_array_equal(answer["weights"], np.full((1, 4), 0.25, np.float32))
     np.testing.assert_array_equal(answer["ids"], np.zeros(2, np.int64))
@@ -30,11 +30,11 @@ def test_outputs_are_the_documented_constants() -> None:
 )
 def test_feeds_are_checked(feeds: dict[str, np.ndarray]) -> None:
     with pytest.raises(BackendError):
-        open_backend("null").open(b"", IN, OUT).run(feeds)
+        open_backend("null").open(OnnxGraph(b""), IN, OUT).run(feeds)
 
 
 def test_a_closed_session_says_so() -> None:
-    session = open_backend("null").open(b"", IN, OUT)
+    session = open_backend("null").open(OnnxGraph(b""), IN, OUT)
     session.close()
     session.close()
     with pytest.raises(BackendError, match="closed"):

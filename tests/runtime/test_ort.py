@@ -13,7 +13,7 @@ from chiasm.runtime.backends import available, open_backend, ort
 from chiasm.runtime.backends.base import Session, SessionOptions
 from chiasm.runtime.bundle import Bundle, open_bundle
 from chiasm.runtime.errors import BackendError
-from chiasm.runtime.values import Array, TensorSpec
+from chiasm.runtime.values import Array, OnnxGraph, TensorSpec
 
 
 def _open(bundle: Bundle, part: str, precision: str = "fp32", options: SessionOptions | None = None) -> Session:
@@ -31,7 +31,7 @@ def _feeds(session: Session, seed: int) -> dict[str, Array]:
 def test_the_answer_is_that_of_a_plain_run(tiny: Path, part: str) -> None:
     bundle = open_bundle(tiny)
     session = _open(bundle, part)
-    plain = onnxruntime.InferenceSession(bundle.graph(part, "fp32"), providers=["CPUExecutionProvider"])
+    plain = onnxruntime.InferenceSession(bundle.graph(part, "fp32").proto, providers=["CPUExecutionProvider"])
     for seed in range(3):
         feeds = _feeds(session, seed)
         ours = session.run(feeds)
@@ -93,7 +93,7 @@ def test_wrong_feeds_are_refused(tiny: Path, feeds: dict[str, Array], complaint:
 @pytest.mark.parametrize("graph", [b"", b"nonsense", b"ORTM" * 100], ids=["empty", "noise", "other format"])
 def test_what_is_not_a_graph_is_refused_in_one_line(graph: bytes) -> None:
     with pytest.raises(BackendError, match="cannot open") as caught:
-        open_backend("ort").open(graph, (), ())
+        open_backend("ort").open(OnnxGraph(graph), (), ())
     assert "\n" not in str(caught.value)
 
 
@@ -117,7 +117,7 @@ def test_closing_twice_and_running_after(tiny: Path) -> None:
 
 
 def test_threads_are_those_asked_for_else_one_for_small_graphs() -> None:
-    small, large = bytes(10), bytes(ort.SMALL_GRAPH)
+    small, large = 10, ort.SMALL_GRAPH
     assert ort.threads_for(small, 3) == ort.threads_for(large, 3) == 3
     assert ort.threads_for(small, None) == 1
     assert ort.threads_for(large, None) == len(os.sched_getaffinity(0))
