@@ -172,12 +172,11 @@ def _clap(keys: _Keys, seconds: float | None) -> dict[str, Any]:
     pad = pads[keys.word("padding", "repeatpad", tuple(pads))]
     rate, frame = keys.whole("sampling_rate", 48000), keys.whole("fft_window_size", 1024)
     length = keys.whole("max_length_s", 10, 3600) * rate
-    bank = {"scale": "htk", "norm": "none"} if fusion else {"scale": "slaney", "norm": "slaney"}
     fmin = keys.number("frequency_min", 0.0, 0.0, rate / 2)
     fmax = keys.number("frequency_max", 14000.0, 1.0, rate / 2)
     mel = Mel(
         frame_length=frame, hop=keys.whole("hop_length", 480), fft_size=frame, n_mels=keys.whole("feature_size", 64),
-        fmin=fmin, fmax=fmax, log="dB", **bank,
+        fmin=fmin, fmax=fmax, scale="htk" if fusion else "slaney", norm="none" if fusion else "slaney", log="dB",
     )  # fmt: skip
     samples = length
     if seconds is not None:

@@ -58,8 +58,9 @@ def _settle(encoder: Any) -> None:
             if isinstance(module, (torch.nn.Linear, torch.nn.Conv2d)):
                 module.weight.normal_(std=module.weight[0].numel() ** -0.5)
             if isinstance(module, torch.nn.BatchNorm2d):
-                module.running_mean.normal_(std=0.1)
-                module.running_var.uniform_(0.5, 1.5)
+                statistics: Any = module
+                statistics.running_mean.normal_(std=0.1)
+                statistics.running_var.uniform_(0.5, 1.5)
         encoder.batch_norm.running_mean.normal_(-35.0, 5.0)
         encoder.batch_norm.running_var.uniform_(150.0, 250.0)
         for name, each in encoder.named_parameters():

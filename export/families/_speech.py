@@ -8,7 +8,7 @@ trained with an attention mask, which the tower then takes as a second input.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -42,6 +42,8 @@ class SpeechEncoder(nn.Module):
         super().__init__()
         self.model, self.output = model, output
         self.stable = bool(model.config.do_stable_layer_norm)
+        self.layers: Tensor | None
+        self.needed: Tensor
         self.register_buffer("layers", layers, persistent=False)
         self.register_buffer("needed", torch.tensor(_needed(model.config, samples)), persistent=False)
 
@@ -57,7 +59,7 @@ class SpeechEncoder(nn.Module):
         return answer(hidden, self.output, valid)
 
     def _encode(self, hidden: Tensor, valid: Tensor | None) -> Tensor:
-        encoder = self.model.encoder
+        encoder: Any = self.model.encoder
         bias = None
         if valid is not None:
             hidden, bias = hidden * valid, closed(valid.transpose(1, 2))[:, None]
@@ -68,8 +70,8 @@ class SpeechEncoder(nn.Module):
         for layer in encoder.layers:
             states.append(layer(states[-1], attention_mask=bias))
         if self.layers is not None:
-            return sum(weight * state for weight, state in zip(self.layers, states, strict=True))  # type: ignore[return-value]
-        return encoder.layer_norm(states[-1]) if self.stable else states[-1]
+            return torch.stack([share * state for share, state in zip(self.layers, states, strict=True)]).sum(dim=0)
+        return cast(Tensor, encoder.layer_norm(states[-1])) if self.stable else states[-1]
 
 
 def _steps(config: Any) -> tuple[int, int]:

@@ -42,6 +42,8 @@ class Stretch(nn.Module):
     def __init__(self, source: int, target: int, axis: int) -> None:
         super().__init__()
         self.axis = axis
+        self.index: Tensor
+        self.weights: Tensor
         place = torch.arange(target, dtype=torch.float32) * ((source - 1) / max(target - 1, 1))
         low = place.floor()
         share = place - low
@@ -52,8 +54,7 @@ class Stretch(nn.Module):
         self.register_buffer("weights", weights.reshape(4, *shape), persistent=False)
 
     def forward(self, x: Tensor) -> Tensor:
-        index, weights = cast(Tensor, self.index), cast(Tensor, self.weights)
-        taps = [torch.index_select(x, self.axis, index[tap]) * weights[tap] for tap in range(4)]
+        taps = [torch.index_select(x, self.axis, self.index[tap]) * self.weights[tap] for tap in range(4)]
         return taps[0] + taps[1] + taps[2] + taps[3]
 
 
@@ -77,6 +78,8 @@ class ClapSound(nn.Module):
         super().__init__()
         self.encoder, self.projection = model.audio_model.audio_encoder, model.audio_projection
         self.output = output
+        self.scale: Tensor
+        self.shift: Tensor
         encoder = self.encoder
         norm = encoder.batch_norm
         scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
@@ -139,10 +142,11 @@ class ClapText(Reading):
         self.projection = model.text_projection
 
     def states(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        first = self.model.embeddings.padding_idx + 1
+        model: Any = self.model
+        first = model.embeddings.padding_idx + 1
         places = torch.arange(first, first + ids.shape[1])[None]
         there = (mask.to(torch.float32) - 1.0)[:, None, None, :] * 1e4
-        made = self.model(
+        made = model(
             input_ids=ids, attention_mask=there, position_ids=places, token_type_ids=torch.zeros_like(ids)
         )
         return made.last_hidden_state, made.pooler_output

@@ -10,6 +10,8 @@ A CNN of another build is a module of the user's own, named in the recipe with t
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from ...runtime.errors import CheckpointError
@@ -47,7 +49,7 @@ def load(folder: HubFolder, ask: Ask) -> Tower:
     made = modality(ask, sound_fields(*extractor_of(folder, "MelSpec"), seconds=ask.seconds))
     encoder, mels = _build(folder)
     check_features(folder, made, (1, mels, sound_shape(made)[-1]), "mels")
-    whole = nn.Module()
+    whole: Any = nn.Module()
     for name, module in encoder.named_children():
         whole.add_module(name, module)
     if folder.labels:

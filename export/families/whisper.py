@@ -30,10 +30,11 @@ class WhisperTower(nn.Module):
     def __init__(self, encoder: Any, output: str, layers: Tensor | None) -> None:
         super().__init__()
         self.encoder, self.output = encoder, output
+        self.layers: Tensor | None
         self.register_buffer("layers", layers, persistent=False)
 
     def forward(self, features: Tensor) -> tuple[Tensor, Tensor]:
-        encoder = self.encoder
+        encoder: Any = self.encoder
         hidden = torch.nn.functional.gelu(encoder.conv1(features))
         hidden = torch.nn.functional.gelu(encoder.conv2(hidden)).transpose(1, 2) + encoder.embed_positions.weight
         states = [hidden]
