@@ -128,13 +128,13 @@ CHIASM_TARGET inline void store(__m256i rows, std::uint8_t *upper, std::uint8_t 
 
 CHIASM_TARGET void across(const Band &rows, const Weights &columns, std::uint8_t *narrow, std::size_t stride) {
     const Pairs &pairs = columns.pairs;
-    const std::size_t length = columns.length();
+    const std::size_t length = columns.length(), count = pairs.count(0);
     for (std::size_t x = 0; x < length; x += 4) {
         __m256i made[4];
         for (std::size_t i = 0; i < 4; ++i) {
             const std::size_t target = std::min(x + i, length - 1);
             const std::uint8_t *from = rows.staged + (pairs.first[target] - rows.left / 2) * pair_bytes;
-            made[i] = weigh(from, pairs.digits.data() + pairs.offset[target], pairs.count(target));
+            made[i] = weigh(from, pairs.digits.data() + target * 2 * count, count);
         }
         const __m256i ab = _mm256_unpacklo_epi32(made[0], made[1]), cd = _mm256_unpacklo_epi32(made[2], made[3]);
         const __m256i AB = _mm256_unpackhi_epi32(made[0], made[1]), CD = _mm256_unpackhi_epi32(made[2], made[3]);
@@ -146,24 +146,39 @@ CHIASM_TARGET void across(const Band &rows, const Weights &columns, std::uint8_t
     }
 }
 
+struct Halves {
+    Sums first, second;
+};
+
+template <bool upper>
+CHIASM_TARGET inline void step(Halves &sums, const std::uint8_t *const *rows, const std::int32_t *digits, std::size_t at) {
+    const __m256i low = _mm256_set1_epi32(digits[0]), high = _mm256_set1_epi32(digits[1]), none = _mm256_setzero_si256();
+    const __m256i a = load(rows[0] + at), b = load(rows[1] + at);
+    const __m256i ab = upper ? _mm256_unpackhi_epi8(a, b) : _mm256_unpacklo_epi8(a, b);
+    add(sums.first, _mm256_unpacklo_epi8(ab, none), low, high);
+    add(sums.second, _mm256_unpackhi_epi8(ab, none), low, high);
+}
+
+// The lower or the upper eight bytes of each half of 32, in 16 bits: the sums of all 32, and what they take, would not fit sixteen
+// registers.
+template <bool upper>
+CHIASM_TARGET inline __m256i weigh_rows(const std::uint8_t *const *rows, const std::int32_t *digits, std::size_t count, std::size_t at) {
+    Halves sums{begin(), begin()};
+    for (; count >= 2; count -= 2, rows += 4, digits += 4) {
+        step<upper>(sums, rows, digits, at);
+        step<upper>(sums, rows + 2, digits + 2, at);
+    }
+    if (count) step<upper>(sums, rows, digits, at);
+    return _mm256_packs_epi32(end(sums.first), end(sums.second));
+}
+
 CHIASM_TARGET void down(const std::uint8_t *const *rows, const Weights &weights, std::size_t target, std::size_t bytes,
                         std::uint8_t *row) {
     const Pairs &pairs = weights.pairs;
-    const std::int32_t *first = pairs.digits.data() + pairs.offset[target];
+    const std::int32_t *digits = pairs.digits.data() + pairs.offset[target];
     const std::size_t count = pairs.count(target);
-    const __m256i none = _mm256_setzero_si256();
     for (std::size_t at = 0; at < bytes; at += sizeof(__m256i)) {
-        Sums sums[4] = {begin(), begin(), begin(), begin()};
-        for (std::size_t k = 0; k < count; ++k) {
-            const __m256i low = _mm256_set1_epi32(first[2 * k]), high = _mm256_set1_epi32(first[2 * k + 1]);
-            const __m256i a = load(rows[2 * k] + at), b = load(rows[2 * k + 1] + at);
-            const __m256i ab = _mm256_unpacklo_epi8(a, b), AB = _mm256_unpackhi_epi8(a, b);
-            add(sums[0], _mm256_unpacklo_epi8(ab, none), low, high);
-            add(sums[1], _mm256_unpackhi_epi8(ab, none), low, high);
-            add(sums[2], _mm256_unpacklo_epi8(AB, none), low, high);
-            add(sums[3], _mm256_unpackhi_epi8(AB, none), low, high);
-        }
-        const __m256i lower = _mm256_packs_epi32(end(sums[0]), end(sums[1])), upper = _mm256_packs_epi32(end(sums[2]), end(sums[3]));
+        const __m256i lower = weigh_rows<false>(rows, digits, count, at), upper = weigh_rows<true>(rows, digits, count, at);
         _mm256_storeu_si256(reinterpret_cast<__m256i *>(row + at), _mm256_packus_epi16(lower, upper));
     }
 }

@@ -26,8 +26,8 @@ struct Band {
 struct Passes {
     std::size_t band;  // rows that go through the pass across together
 
-    // Lays the rows out as `across` wants them: `staged_bytes` for each column, and as many again for a few more. Null when
-    // it takes them as they are.
+    // Lays the rows out as `across` wants them: `staged_bytes` for each column, and room for as many more as a target has taps,
+    // and eight. Null when it takes them as they are.
     std::size_t staged_bytes;
     void (*stage)(const Band &band, std::uint8_t *staged);
     // → rows of the narrow picture, `stride` bytes apart: three bytes a pixel, red first. Writes up to a multiple of four pixels,

@@ -33,7 +33,7 @@ struct Window {
 class Across {
   public:
     Across(const Passes &passes, const Layout &layout, const Window &window)
-        : passes_(passes), staged_(passes.stage ? (window.width() + 8) * passes.staged_bytes : 0), band_{} {
+        : passes_(passes), staged_(passes.stage ? (window.width() + window.groups * quad + 8) * passes.staged_bytes : 0), band_{} {
         band_.layout = &layout;
         band_.left = window.left;
         band_.width = window.width();

@@ -43,9 +43,12 @@ struct Pairs {
     std::vector<std::size_t> first, offset;  // per target: its first pair, and where its digits begin (one more at the end)
     std::vector<std::int32_t> digits;
 
-    // `aligned`: pairs begin at even source pixels, and `first` counts them from source pixel 0; else they begin at the
-    // target's first tap, and `first` is 0.
+    // `aligned`: pairs begin at even source pixels, `first` counts them from source pixel 0, and every target has as many: what it
+    // does not need is zero, because a loop that always turns as often is foreseen. Else they begin at the target's first tap.
     Pairs(const Axis &axis, bool aligned) {
+        std::size_t most = 0;
+        for (std::size_t i = 0; aligned && i < axis.length(); ++i)
+            most = std::max(most, (static_cast<std::size_t>((axis.start[i] & 1) + axis.count[i]) + 1) / 2);
         for (std::size_t i = 0; i < axis.length(); ++i) {
             const std::size_t lead = aligned ? static_cast<std::size_t>(axis.start[i]) & 1 : 0;
             const std::size_t taps = lead + static_cast<std::size_t>(axis.count[i]);
@@ -57,6 +60,7 @@ struct Pairs {
                 digits.push_back(beside(low(a), low(b)));
                 digits.push_back(beside((a - low(a)) >> pair_bits, (b - low(b)) >> pair_bits));
             }
+            digits.resize(std::max(digits.size(), offset.back() + 2 * most));
         }
         offset.push_back(digits.size());
     }

@@ -52,7 +52,7 @@ long across_once(const chiasm::Passes &passes, const chiasm::Passes &plain) {
     band.width = width;
     band.ahead = upto(1) ? static_cast<std::ptrdiff_t>(row_bytes) : 0;
     for (std::size_t row = 0; row < 4; ++row) band.rows[row] = source.data() + row * row_bytes;
-    std::vector<std::uint8_t> ours(4 * stride), theirs(4 * stride), staged((width + 8) * plain.staged_bytes);
+    std::vector<std::uint8_t> ours(4 * stride), theirs(4 * stride), staged((width + 40) * plain.staged_bytes);
     passes.across(band, columns, ours.data(), stride);
     plain.stage(band, staged.data());
     band.staged = staged.data();
