@@ -11,6 +11,8 @@ from .errors import KernelError
 
 __all__ = ["described", "float_array", "no_overlap", "output", "thread_count"]
 
+_FLOAT32 = np.dtype(np.float32)
+
 
 def described(value: Any) -> str:
     if isinstance(value, np.ndarray):
@@ -19,13 +21,13 @@ def described(value: Any) -> str:
 
 
 def float_array(name: str, value: Any, shape: tuple[int, ...] | None) -> None:
-    wanted = "float32, C-contiguous" + ("" if shape is None else f", of shape {shape}")
     if (
         not isinstance(value, np.ndarray)
-        or value.dtype != np.float32
+        or value.dtype != _FLOAT32
         or (shape is not None and value.shape != shape)
         or not value.flags.c_contiguous
     ):
+        wanted = "float32, C-contiguous" + ("" if shape is None else f", of shape {shape}")
         layout = "" if not isinstance(value, np.ndarray) or value.flags.c_contiguous else ", not contiguous"
         raise KernelError(name, found=described(value) + layout, expected=wanted)
 

@@ -68,17 +68,47 @@ CHIASM_INLINE void fill(const NoiseKey &key, float *out, std::size_t size) {
     }
 }
 
+CHIASM_INLINE bool to_picture(const float *picture, float shift, float scale, bool blue_first, std::uint8_t *out,
+                              std::size_t pixels) {
+    constexpr std::size_t run = 64;
+    const std::size_t first = blue_first ? 2 : 0, last = 2 - first;
+    std::uint32_t nan = 0;
+    for (std::size_t at = 0; at < pixels; at += run) {
+        const std::size_t count = std::min(run, pixels - at);
+        std::uint8_t bytes[3][run];
+        for (std::size_t c = 0; c < 3; ++c) {
+            float values[run] = {};
+            std::memcpy(values, picture + c * pixels + at, count * sizeof *values);
+            for (std::size_t i = 0; i < run; ++i) {
+                nan |= values[i] != values[i];
+                bytes[c][i] = to_byte(values[i], shift, scale);
+            }
+        }
+        std::uint8_t *target = out + at * 3;
+        for (std::size_t i = 0; i < count; ++i, target += 3) {
+            target[0] = bytes[first][i];
+            target[1] = bytes[1][i];
+            target[2] = bytes[last][i];
+        }
+    }
+    return nan == 0;
+}
+
 struct Loops {
     void (*step)(const DenoiseStep &);
     void (*noise)(const NoiseKey &, float *, std::size_t);
+    bool (*picture)(const float *, float, float, bool, std::uint8_t *, std::size_t);
 };
 
 // The same loops for one instruction set each; all give the same bits.
-#define CHIASM_LOOPS(name, attribute)                                                                                  \
-    namespace name {                                                                                                   \
-    attribute void step(const DenoiseStep &task) { take_step(task); }                                                  \
-    attribute void noise(const NoiseKey &key, float *out, std::size_t size) { fill(key, out, size); }                  \
-    constexpr Loops loops{step, noise};                                                                                \
+#define CHIASM_LOOPS(name, attribute)                                                                                       \
+    namespace name {                                                                                                        \
+    attribute void step(const DenoiseStep &task) { take_step(task); }                                                       \
+    attribute void noise(const NoiseKey &key, float *out, std::size_t size) { fill(key, out, size); }                       \
+    attribute bool picture(const float *values, float shift, float scale, bool blue, std::uint8_t *out, std::size_t size) { \
+        return to_picture(values, shift, scale, blue, out, size);                                                           \
+    }                                                                                                                       \
+    constexpr Loops loops{step, noise, picture};                                                                            \
     }
 
 CHIASM_LOOPS(plain, )
@@ -103,23 +133,7 @@ void denoise_step(const DenoiseStep &step) { loops().step(step); }
 void normal_noise(const NoiseKey &key, float *out, std::size_t size) { loops().noise(key, out, size); }
 
 bool latent_to_image(const float *picture, float shift, float scale, bool blue_first, std::uint8_t *out, std::size_t pixels) {
-    constexpr std::size_t run = 64;
-    std::uint32_t nan = 0;
-    for (std::size_t at = 0; at < pixels; at += run) {
-        const std::size_t count = std::min(run, pixels - at);
-        for (std::size_t c = 0; c < 3; ++c) {
-            float values[run] = {};
-            std::uint8_t bytes[run];
-            std::copy_n(picture + c * pixels + at, count, values);
-            for (std::size_t i = 0; i < run; ++i) {
-                nan |= values[i] != values[i];
-                bytes[i] = to_byte(values[i], shift, scale);
-            }
-            std::uint8_t *target = out + at * 3 + (blue_first ? 2 - c : c);
-            for (std::size_t i = 0; i < count; ++i) target[i * 3] = bytes[i];
-        }
-    }
-    return nan == 0;
+    return loops().picture(picture, shift, scale, blue_first, out, pixels);
 }
 
 }  // namespace chiasm
