@@ -17,8 +17,14 @@ struct Factors {
     explicit Factors(std::size_t length) : size(length) {
         constexpr double pi = 3.14159265358979323846;
         std::size_t rest = size;
-        for (const std::size_t radix : {4, 5, 3, 2})
-            for (; rest % radix == 0 && rest; rest /= radix) radices.push_back(radix);
+        for (const std::size_t radix : {5, 3})
+            for (; rest && rest % radix == 0; rest /= radix) radices.push_back(radix);
+        // Few passes, the widest last, where nothing is turned. A factor of 2 that is left over makes 4·4 of 8.
+        std::size_t twos = 0;
+        for (; rest && rest % 2 == 0; rest /= 2) ++twos;
+        if (twos == 1) radices.push_back(2);
+        for (std::size_t fours = twos % 3 == 2 ? 1 : twos % 3 == 1 && twos > 1 ? 2 : 0; fours; --fours, twos -= 2) radices.push_back(4);
+        for (; twos >= 3; twos -= 3) radices.push_back(8);
         complete_ = rest == 1;
         if (!complete_) return;
         for (const std::size_t radix : radices) {

@@ -16,14 +16,14 @@ struct Hit {
 
 inline bool better(const Hit &a, const Hit &b) { return a.score > b.score || (a.score == b.score && a.index < b.index); }
 
-// Indices must come in rising order. A score that is NaN counts as minus infinity.
+// A score that is NaN counts as minus infinity.
 class Heap {
   public:
     explicit Heap(std::size_t k) : k_(k) { hits_.reserve(k); }
 
     void offer(float score, std::size_t index) {
-        // The bound is NaN until there are k: then no comparison holds, nor does one of a score that is NaN.
-        if (!(score <= bound_)) take(score, static_cast<std::int64_t>(index));
+        // The bound is NaN until there are k: no comparison holds with it, nor with a score that is NaN.
+        if (!(score < bound_)) take(score, static_cast<std::int64_t>(index));
     }
 
     const std::vector<Hit> &hits() const { return hits_; }
