@@ -11,11 +11,15 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard kernels/csrc/*)
 
-.PHONY: help demo test lint types unit stub clean
+.PHONY: help demo test lint types unit stub fatbin gpu-check sanitize test-aarch64 clean
 
 help:
 	@echo "make demo    render a drive, run the reference bundle on it, write demo/report.html (no torch)"
 	@echo "make test    lint, layers, types and every test"
+	@echo "make fatbin        compile the CUDA kernels; registers, shared memory and spills of each"
+	@echo "make sanitize      the C++ kernels under the address and undefined-behaviour sanitizers"
+	@echo "make test-aarch64  the C++ kernels compiled for aarch64, under an emulator"
+	@echo "make gpu-check     every CUDA kernel against the reference, and its speed, on this machine's GPU"
 	@echo "make clean   remove $(VENV), demo/ and everything built"
 
 demo: $(VENV)/.demo
@@ -42,6 +46,22 @@ stub: $(VENV)/.test
 
 unit: $(VENV)/.test
 	$(BIN)/python -m pytest
+
+fatbin: $(VENV)/.test
+	$(BIN)/python -m chiasm.kernels.cuda.build --out build/kernels.fatbin
+
+# On a machine with a GPU, nvcc and PyCUDA (its interpreter: make gpu-check PYTHON=python3; nothing is installed):
+GPU_RESULT ?= docs/results/gpu-check.json
+gpu-check:
+	@mkdir -p build/gpu && ln -sfn ../.. build/gpu/chiasm
+	PYTHONPATH=build/gpu $(PYTHON) -m chiasm.bench.gpu_check --out $(GPU_RESULT)
+
+# The same tests as in `make test`, alone.
+sanitize: $(VENV)/.test
+	$(BIN)/python tests/kernels/native.py sanitize
+
+test-aarch64: $(VENV)/.test
+	$(BIN)/python tests/kernels/native.py aarch64
 
 clean:
 	rm -rf $(VENV) demo build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

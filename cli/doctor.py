@@ -40,7 +40,7 @@ def command(
     Looked at: packages, extension, backends, extras; every part is opened and run once. Exit code 0 when the
     bundle runs here, 1 when something needed does not work.
     """
-    checks = [*_python(), _extension(), *_backends(), *_extras(), *_bundle(bundle, backend, precision)]
+    checks = [*_python(), _extension(), _cuda(), *_backends(), *_extras(), *_bundle(bundle, backend, precision)]
     broken = any(check.state == "broken" for check in checks)
     if as_json:
         emit_json({"ok": not broken, "machine": _machine(), "checks": [asdict(check) for check in checks]})
@@ -78,6 +78,20 @@ def _extension() -> Check:
         return Check("C++ kernels", "ok", f"in use ({kernels.BACKEND})")
     fix = "Install a C++ compiler and Python's headers (apt install g++ python3-dev), then reinstall chiasm"
     return Check("C++ kernels", "absent", f"not in use: {reason}; NumPy serves instead, slower", fix)
+
+
+def _cuda() -> Check:
+    from ..kernels import cuda
+
+    reason = cuda.why_not()
+    if reason is None:
+        return Check("CUDA kernels", "ok", "loaded")
+    fix = None
+    if "PyCUDA is not installed" in reason:
+        fix = "Only for an NVIDIA GPU: pip install 'chiasm[cuda]' (it is built there, with nvcc and the CUDA headers)"
+    elif "not compiled" in reason:
+        fix = "Put nvcc on the PATH, then reinstall chiasm"
+    return Check("CUDA kernels", "absent", f"not in use: {reason}; the CPU serves", fix)
 
 
 def _backends() -> Iterator[Check]:

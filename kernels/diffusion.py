@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,30 +42,42 @@ def denoise_step(
     Raises:
         KernelError: arrays that differ in shape or dtype or overlap, no noise where some is needed, no such seed.
     """
+    given = step_arguments(x, prediction, noise, step, unconditional, guidance, clean_out)
+    out = output(out, x.shape, np.float32)
+    apart(out, clean_out, (x, prediction, unconditional, given))
+    weights = (guidance, step.clean_x, step.clean_p, step.next_x, step.next_clean, step.noise)
+    if isinstance(noise, tuple) and step.noise != 0.0:
+        kernels.denoise_step_fresh(x, prediction, unconditional, *weights, *noise_key(*noise), out, clean_out)
+    else:
+        kernels.denoise_step(x, prediction, unconditional, *weights, given, out, clean_out)
+    return out
+
+
+def step_arguments(
+    x: Floats, prediction: Floats, noise: Any, step: Step, unconditional: Floats | None, guidance: float,
+    clean_out: Floats | None,
+) -> Floats | None:  # fmt: skip
+    """Checks all but `out`, for every backend; gives the noise that is an array and is needed."""
     float_array("x", x, None)
     float_array("prediction", prediction, x.shape)
     if unconditional is not None:
         float_array("unconditional", unconditional, x.shape)
         if not math.isfinite(guidance):
             raise KernelError("guidance", found=guidance, expected="a finite number")
-    out = output(out, x.shape, np.float32)
     if clean_out is not None:
         output(clean_out, x.shape, np.float32, "clean_out")
     if noise is None and step.noise != 0.0:
         raise KernelError("noise", found=None, expected="an array or (seed, number), because the step takes noise")
-    given = None if isinstance(noise, tuple) or step.noise == 0.0 else noise
-    if given is not None:
-        float_array("noise", given, x.shape)
-    _apart(out, clean_out, (x, prediction, unconditional, given))
-    weights = (guidance, step.clean_x, step.clean_p, step.next_x, step.next_clean, step.noise)
     if isinstance(noise, tuple) and step.noise != 0.0:
-        kernels.denoise_step_fresh(x, prediction, unconditional, *weights, *_key(*noise), out, clean_out)
-    else:
-        kernels.denoise_step(x, prediction, unconditional, *weights, given, out, clean_out)
-    return out
+        noise_key(*noise)
+    if isinstance(noise, tuple) or step.noise == 0.0 or noise is None:
+        return None
+    float_array("noise", noise, x.shape)
+    given: Floats = noise
+    return given
 
 
-def _apart(out: Floats, clean_out: Floats | None, read: tuple[Floats | None, ...]) -> None:
+def apart(out: Floats, clean_out: Floats | None, read: Sequence[Floats | None]) -> None:
     """Element i of what is written may lie where element i of what is read does, and nowhere else."""
     for name, target in (("out", out), ("clean_out", clean_out)):
         for source in read:
@@ -96,6 +109,15 @@ def latent_to_image(
     Raises:
         KernelError: wrong dtype or shape, a NaN in the picture, `high` not above `low`, an unknown order.
     """
+    picture_arguments(picture, low, high, order)
+    out = output(out, (picture.shape[1], picture.shape[2], 3), np.uint8)
+    if not kernels.latent_to_image(picture, -float(low), 255.0 / (float(high) - float(low)), order == "bgr", out):
+        raise KernelError("picture", found="NaN", expected="finite numbers")
+    return out
+
+
+def picture_arguments(picture: Floats, low: float, high: float, order: str) -> None:
+    """Checks all but `out`, for every backend."""
     float_array("picture", picture, None)
     if picture.ndim != 3 or picture.shape[0] != 3:
         raise KernelError("picture", found=described(picture), expected="float32 of shape (3, H, W)")
@@ -103,10 +125,6 @@ def latent_to_image(
         raise KernelError("high", found=f"low {low}, high {high}", expected="finite numbers, high above low")
     if order not in ("rgb", "bgr"):
         raise KernelError("order", found=order, expected="rgb or bgr")
-    out = output(out, (picture.shape[1], picture.shape[2], 3), np.uint8)
-    if not kernels.latent_to_image(picture, -float(low), 255.0 / (float(high) - float(low)), order == "bgr", out):
-        raise KernelError("picture", found="NaN", expected="finite numbers")
-    return out
 
 
 def normal_noise(seed: int, step: int, shape: Sequence[int], *, out: Floats | None = None) -> Floats:
@@ -118,15 +136,21 @@ def normal_noise(seed: int, step: int, shape: Sequence[int], *, out: Floats | No
     Raises:
         KernelError: `seed` outside [0, 2^128), `step` outside [0, 2^64), a negative length in `shape`.
     """
-    key = _key(seed, step)
-    if any(length < 0 for length in shape):
-        raise KernelError("shape", found=tuple(shape), expected="lengths of 0 or more")
+    key = noise_arguments(seed, step, shape)
     out = output(out, tuple(int(length) for length in shape), np.float32)
     kernels.normal_noise(*key, out)
     return out
 
 
-def _key(seed: int, step: int) -> tuple[int, int, int]:
+def noise_arguments(seed: int, step: int, shape: Sequence[int]) -> tuple[int, int, int]:
+    """Checks all but `out`, for every backend; gives the key."""
+    key = noise_key(seed, step)
+    if any(length < 0 for length in shape):
+        raise KernelError("shape", found=tuple(shape), expected="lengths of 0 or more")
+    return key
+
+
+def noise_key(seed: int, step: int) -> tuple[int, int, int]:
     """(low word, high word, step)."""
     for name, value, bits in (("seed", seed, 128), ("step", step, 64)):
         if not isinstance(value, (int, np.integer)) or not 0 <= int(value) < 1 << bits:

@@ -12,7 +12,7 @@ from ._checks import described, float_array, no_overlap, output
 from ._select import kernels
 from .errors import KernelError
 
-__all__ = ["dequantize", "quantize"]
+__all__ = ["dequantize", "dequantize_arguments", "quantize", "quantize_arguments"]
 
 Floats = NDArray[np.float32]
 Ints = NDArray[np.int32]
@@ -37,11 +37,7 @@ def quantize(
     Raises:
         KernelError: wrong dtype, shape or stride, an empty array, NaN, a scale or a zero point that cannot be.
     """
-    float_array("values", values, None)
-    if dtype not in ("int8", "uint8"):
-        raise KernelError("dtype", found=repr(dtype), expected="'int8' or 'uint8'")
-    extent = _extent("values", values, axis)
-    scales, zeros = _constants(scale, zero_point, dtype, axis, extent[1])
+    extent, scales, zeros = quantize_arguments(values, scale, zero_point, dtype, axis)
     out = output(out, values.shape, np.int8 if dtype == "int8" else np.uint8)
     no_overlap(out, values=values)
     extent, scales, zeros = _widened(extent, scales, zeros)
@@ -63,16 +59,34 @@ def dequantize(
     Raises:
         KernelError: wrong dtype, shape or stride, an empty array, a scale or a zero point that cannot be.
     """
-    if not isinstance(values, np.ndarray) or values.dtype not in (np.int8, np.uint8) or not values.flags.c_contiguous:
-        layout = ", not contiguous" if isinstance(values, np.ndarray) and not values.flags.c_contiguous else ""
-        raise KernelError("values", found=described(values) + layout, expected="int8 or uint8, C-contiguous")
-    extent = _extent("values", values, axis)
-    scales, zeros = _constants(scale, zero_point, values.dtype.name, axis, extent[1])
+    extent, scales, zeros = dequantize_arguments(values, scale, zero_point, axis)
     out = output(out, values.shape, np.float32)
     no_overlap(out, values=values)
     extent, scales, zeros = _widened(extent, scales, zeros)
     kernels.dequantize(values.reshape(extent), scales, zeros, out.reshape(extent))
     return out
+
+
+def quantize_arguments(
+    values: Any, scale: Any, zero_point: Any, dtype: Any, axis: Any
+) -> tuple[tuple[int, int, int], Floats, Ints]:
+    """Checks all but `out` and NaN, for every backend: the array as (outer, channels, inner), scales, zero points."""
+    float_array("values", values, None)
+    if dtype not in ("int8", "uint8"):
+        raise KernelError("dtype", found=repr(dtype), expected="'int8' or 'uint8'")
+    extent = _extent("values", values, axis)
+    return (extent, *_constants(scale, zero_point, dtype, axis, extent[1]))
+
+
+def dequantize_arguments(
+    values: Any, scale: Any, zero_point: Any, axis: Any
+) -> tuple[tuple[int, int, int], Floats, Ints]:
+    """As `quantize_arguments`."""
+    if not isinstance(values, np.ndarray) or values.dtype not in (np.int8, np.uint8) or not values.flags.c_contiguous:
+        layout = ", not contiguous" if isinstance(values, np.ndarray) and not values.flags.c_contiguous else ""
+        raise KernelError("values", found=described(values) + layout, expected="int8 or uint8, C-contiguous")
+    extent = _extent("values", values, axis)
+    return (extent, *_constants(scale, zero_point, values.dtype.name, axis, extent[1]))
 
 
 def _extent(name: str, values: NDArray[Any], axis: Any) -> tuple[int, int, int]:

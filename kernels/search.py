@@ -13,7 +13,7 @@ from ._checks import described, float_array, no_overlap, output, thread_count
 from ._select import kernels
 from .errors import KernelError
 
-__all__ = ["METRICS", "Memory", "similarity_topk"]
+__all__ = ["METRICS", "Memory", "search_arguments", "similarity_topk"]
 
 Floats = NDArray[np.float32]
 METRICS = ("cosine", "dot")
@@ -138,7 +138,9 @@ def similarity_topk(
         memory = Memory(memory, norms, scales)
     elif norms is not None or scales is not None:
         raise KernelError("norms, scales", found="arrays beside a Memory", expected="none: the Memory has its own")
-    _check(queries, memory, k, metric)
+    search_arguments(queries, memory, k, metric)
+    if not np.isfinite(queries).all():
+        raise KernelError("queries", found="NaN or infinity", expected="finite numbers")
     scores, indices = _results(out, (len(queries), int(k)), queries, memory)
     factors = memory.cosine_factors if metric == "cosine" else memory.scales
     asked = _unit(queries) if metric == "cosine" else queries
@@ -150,13 +152,12 @@ def similarity_topk(
     return scores, indices
 
 
-def _check(queries: Any, memory: Memory, k: Any, metric: Any) -> None:
+def search_arguments(queries: Any, memory: Memory, k: Any, metric: Any) -> None:
+    """Checks all but `out` and whether the queries are finite, for every backend."""
     float_array("queries", queries, None)
     count, width = memory.rows.shape
     if queries.ndim != 2 or not queries.size or queries.shape[1] != width:
         raise KernelError("queries", found=described(queries), expected=f"float32 of shape (Q, {width}), Q at least 1")
-    if not np.isfinite(queries).all():
-        raise KernelError("queries", found="NaN or infinity", expected="finite numbers")
     if metric not in METRICS:
         raise KernelError("metric", found=repr(metric), expected=" or ".join(map(repr, METRICS)))
     if not isinstance(k, (int, np.integer)) or isinstance(k, bool) or not 1 <= k <= count:

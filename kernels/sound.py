@@ -13,7 +13,7 @@ from ._select import kernels
 from .errors import KernelError
 from .mel import MelSpec, mel_tables
 
-__all__ = ["LogMel", "MelSpec", "level_mel", "log_mel", "mel_plan"]
+__all__ = ["LogMel", "MelSpec", "level_mel", "log_mel", "mel_plan", "waveform_frames"]
 
 Floats = NDArray[np.float32]
 
@@ -27,16 +27,22 @@ def log_mel(waveform: Floats, spec: MelSpec, *, out: Floats | None = None, threa
     Raises:
         KernelError: wrong dtype or shape, fewer than `spec.least_samples`, NaN or infinite samples.
     """
-    float_array("waveform", waveform, None)
-    frames = spec.frames(waveform.size)
-    if waveform.ndim != 1 or frames < 1:
-        expected = f"float32 of shape (N,), N at least {spec.least_samples}"
-        raise KernelError("waveform", found=described(waveform), expected=expected)
+    frames = waveform_frames(waveform, spec)
     out = output(out, spec.arranged(frames), np.float32)
     no_overlap(out, waveform=waveform)
     _frames(waveform, spec, spec.start, thread_count(threads), out)
     _level(out, spec, spec.range)
     return out
+
+
+def waveform_frames(waveform: Any, spec: MelSpec) -> int:
+    """Checks a whole waveform, for every backend; gives the number of its frames."""
+    float_array("waveform", waveform, None)
+    frames = spec.frames(waveform.size)
+    if waveform.ndim != 1 or frames < 1:
+        expected = f"float32 of shape (N,), N at least {spec.least_samples}"
+        raise KernelError("waveform", found=described(waveform), expected=expected)
+    return frames
 
 
 def level_mel(frames: Floats, spec: MelSpec, *, out: Floats | None = None) -> Floats:

@@ -23,6 +23,7 @@ OPTIONAL = (
     "av",
     "sounddevice",
     "matplotlib",
+    "pycuda",
 )
 BARE = """
 import importlib, json, pkgutil, sys
