@@ -12,6 +12,7 @@ from pathlib import Path
 from zipfile import ZipFile
 
 import pytest
+from chiasm.kernels.cuda.build import find_nvcc
 
 TOOLS = ("pip", "scikit_build_core", "nanobind", "cmake")
 SITE = sysconfig.get_path("purelib")
@@ -53,9 +54,10 @@ def pip(*arguments: str, environment: dict[str, str] | None = None) -> str:
     return done.stdout + done.stderr
 
 
-def wheel(copy: Path, out: Path, **environment: str) -> Path:
-    build = f"build-dir={out / 'build'}"
-    pip("wheel", "--no-build-isolation", "--no-deps", "-w", str(out), "-C", build, str(copy), environment=environment)
+def wheel(copy: Path, out: Path, *, cuda: str = "CHIASM_CUDA=OFF", **environment: str) -> Path:
+    """`cuda`: a definition for CMake; compiling for nine GPUs every time would take minutes."""
+    settings = ("-C", f"build-dir={out / 'build'}", "-C", f"cmake.define.{cuda}")
+    pip("wheel", "--no-build-isolation", "--no-deps", "-w", str(out), *settings, str(copy), environment=environment)
     (made,) = out.glob("chiasm-*.whl")
     return made
 
@@ -78,7 +80,8 @@ def test_wheel_with_a_compiler(copy: Path, tmp_path: Path, compiler: None) -> No
     names = set(ZipFile(made).namelist())
     for name in ("__init__.py", "__main__.py", "py.typed", "kernels/_ext.pyi", "runtime/pipeline.py", "cli/run.py"):
         assert f"chiasm/{name}" in names
-    assert not [name for name in names if name.endswith((".cpp", ".hpp", ".inc", ".pyc")) or "tests/" in name]
+    sources = (".cpp", ".hpp", ".inc", ".cu", ".cuh", ".pyc")
+    assert not [name for name in names if name.endswith(sources) or "tests/" in name]
     assert ask(made, tmp_path / "unpacked") == ["c++", "None"]
 
 
@@ -90,13 +93,29 @@ def test_wheel_without_a_compiler(copy: Path, tmp_path: Path) -> None:
     assert "no C++ compiler" in reason
 
 
+@pytest.mark.skipif(find_nvcc() is None, reason="this machine has no nvcc")
+def test_wheel_with_the_cuda_kernels(copy: Path, tmp_path: Path) -> None:
+    """And with no C++ extension beside them, which they do not need."""
+    made = wheel(copy, tmp_path, cuda="CHIASM_CUDA_ARCHITECTURES=90", CXX="/nonexistent")
+    with ZipFile(made) as archive:
+        assert archive.getinfo("chiasm/kernels/kernels.fatbin").file_size > 10_000
+
+
+def test_an_nvcc_that_fails_is_no_obstacle(copy: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "nvcc"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+    made = wheel(copy, tmp_path, cuda=f"CHIASM_NVCC={broken}", CXX="/nonexistent")
+    assert "chiasm/kernels/kernels.fatbin" not in ZipFile(made).namelist()
+
+
 def test_editable_install(copy: Path, tmp_path: Path, compiler: None) -> None:
     venv.create(tmp_path / "venv", with_pip=False)
     python = tmp_path / "venv" / "bin" / "python"
     build = f"build-dir={tmp_path / 'build'}"
     pip(
         "--python", str(python), "install", "--no-build-isolation", "--no-deps", "--ignore-installed",
-        "-C", build, "-e", str(copy), environment={"PYTHONPATH": SITE},
+        "-C", build, "-C", "cmake.define.CHIASM_CUDA=OFF", "-e", str(copy), environment={"PYTHONPATH": SITE},
     )  # fmt: skip
     done = subprocess.run(
         [python, "-c", f"import sys; sys.path.append({SITE!r}); {ASK}"],

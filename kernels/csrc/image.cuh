@@ -26,7 +26,8 @@ struct DeviceTarget {
     const void *table;   // (3, 256) elements
     const void *margin;  // 3 elements, or null
     std::uint64_t next;  // elements from one frame's tensor to that of the next
-    std::uint32_t row_stride, column_stride, channel_stride;
+    std::uint64_t channel_stride;
+    std::uint32_t row_stride, column_stride;
     std::uint32_t height, width, top, left;
     std::uint32_t rows, columns;  // of the picture
     std::uint32_t item;           // bytes of an element: 1, 2 or 4

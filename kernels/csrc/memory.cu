@@ -56,7 +56,7 @@ CHIASM_KERNEL(chiasm_cosine_factors, chiasm::FactorArguments, 256) {
 }
 
 // A warp a query. `unit`: to length 1 first, rounded to float32; one of zeros stays.
-CHIASM_KERNEL(chiasm_prepare_queries, chiasm::QueryArguments, 256) {
+CHIASM_WIDE_KERNEL(chiasm_prepare_queries, chiasm::QueryArguments, 256) {
     using namespace chiasm;
     const std::uint32_t warps = static_cast<std::uint32_t>(grid_threads() / 32), lane = threadIdx.x % 32;
     for (std::uint32_t q = static_cast<std::uint32_t>(grid_thread() / 32); q < a.rounded; q += warps) {

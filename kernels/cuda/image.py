@@ -172,7 +172,7 @@ def _target(call: Call, plan: Plan, out: NDArray[Any]) -> DeviceTarget:
     channel, row, column = (1, 3 * spec.width, 3) if spec.layout == "hwc" else (spec.height * spec.width, spec.width, 1)
     return DeviceTarget(
         address(out), table, margin if margin_elements(spec) is not None else None, 3 * spec.height * spec.width,
-        row, column, channel, spec.height, spec.width, *plan.corner, rows, columns, out.dtype.itemsize, spec.channels
+        channel, row, column, spec.height, spec.width, *plan.corner, rows, columns, out.dtype.itemsize, spec.channels
         == "bgr",
     )  # fmt: skip
 

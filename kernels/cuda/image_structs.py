@@ -38,8 +38,8 @@ class DeviceFrames(ctypes.Structure):
 class DeviceTarget(ctypes.Structure):
     _fields_ = [
         *((name, _ptr) for name in ("data", "table", "margin")),
-        ("next", _u64),
-        *((name, _u32) for name in ("row_stride", "column_stride", "channel_stride")),
+        *((name, _u64) for name in ("next", "channel_stride")),
+        *((name, _u32) for name in ("row_stride", "column_stride")),
         *((name, _u32) for name in ("height", "width", "top", "left", "rows", "columns", "item", "bgr")),
     ]
 

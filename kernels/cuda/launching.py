@@ -14,7 +14,7 @@ from .arrays import DeviceArray, view
 from .driver import current
 from .protocol import Driver, handle_of
 
-__all__ = ["BLOCK", "Call", "grid_for", "opened"]
+__all__ = ["BLOCK", "LARGEST_GRID", "Call", "grid_for", "opened"]
 
 BLOCK = 256
 """Threads of a block, as the kernels were compiled."""

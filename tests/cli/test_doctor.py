@@ -69,3 +69,24 @@ def test_without_a_backend_nothing_works(chiasm: Callable, tiny: Path, monkeypat
     outcome = chiasm("doctor", tiny)
     assert outcome.code == 1
     assert "pip install 'chiasm[cpu]'" in " ".join(outcome.out.split())
+
+
+@pytest.mark.parametrize(
+    ("reason", "fix"),
+    [
+        ("PyCUDA is not installed", "chiasm[cuda]"),
+        ("the kernels were not compiled: no nvcc at install (make fatbin)", "nvcc"),
+        ("no GPU: cuInit failed", None),
+        (None, None),
+    ],
+)
+def test_the_cuda_kernels(monkeypatch: pytest.MonkeyPatch, reason: str | None, fix: str | None) -> None:
+    from chiasm.cli import doctor
+    from chiasm.kernels import cuda
+
+    monkeypatch.setattr(cuda, "why_not", lambda: reason)
+    check = doctor._cuda()
+    assert check.state == ("ok" if reason is None else "absent")
+    assert (reason or "loaded") in check.found
+    assert (check.fix is None) == (fix is None)
+    assert fix is None or fix in str(check.fix)
