@@ -229,7 +229,7 @@ def freshest(modality: Modality, value: str, at_s: float) -> Packet:
 
 def capture(modality: Modality, value: str) -> Packet:
     """The first capture of what `value` names; of a sound the first whole window. It counts as captured now."""
-    from dataclasses import replace
+    from msgspec.structs import replace
 
     from ..runtime.manifest import AudioModality
 

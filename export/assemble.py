@@ -25,7 +25,7 @@ from .checkpoints import (
     load_weights,
     read_tensors,
 )
-from .families import Ask, Kind, Tower, family_of
+from .families import Ask, Kind, Tower, family_of, kinds_of
 from .hub import HubFolder
 from .own_code import own_module, own_tower
 from .recipe import FusionRecipe, HeadRecipe, ModalityRecipe, Recipe, read_recipe, to_toml
@@ -146,14 +146,14 @@ def _tower(name: str, table: ModalityRecipe, root: Path, allowed: Collection[str
 
 def _public(name: str, table: ModalityRecipe, root: Path) -> Tower:
     folder = HubFolder(root / str(table.checkpoint))
-    _, family = family_of(folder)
-    kind = table.kind or family.KINDS[0]
-    if kind not in family.KINDS or (table.kind is None and len(family.KINDS) > 1):
+    kinds = kinds_of(folder)
+    kind = table.kind or kinds[0]
+    if kind not in kinds or (table.kind is None and len(kinds) > 1):
         raise ExportError(
-            f"modalities.{name}: {folder.path} encodes {' and '.join(family.KINDS)}",
-            found=f"kind {table.kind!r}" if table.kind else "no kind", expected=f"kind = {family.KINDS[0]!r}",
+            f"modalities.{name}: {folder.path} encodes {' and '.join(kinds)}",
+            found=f"kind {table.kind!r}" if table.kind else "no kind", expected=f"kind = {kinds[0]!r}",
         )  # fmt: skip
-    return family.load(folder, _ask(name, kind, table))
+    return family_of(folder)[1].load(folder, _ask(name, kind, table))
 
 
 def _ask(name: str, kind: Kind, table: ModalityRecipe) -> Ask:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..runtime.errors import ExportError
-from .families import Kind, family_of
+from .families import Kind, kinds_of
 from .hub import HubFolder
 from .recipe import FusionRecipe, ModalityRecipe, ModelRecipe, Recipe
 
@@ -26,7 +26,7 @@ def suggest(folders: Sequence[Path], root: Path) -> Recipe:
     modalities: dict[str, ModalityRecipe] = {}
     for path in folders:
         folder = HubFolder(path)
-        kinds = family_of(folder)[1].KINDS
+        kinds = kinds_of(folder)
         place = os.path.relpath(path.absolute(), root.absolute())
         for kind in kinds:
             table = ModalityRecipe(checkpoint=place, kind=kind if len(kinds) > 1 else None)

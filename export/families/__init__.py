@@ -8,6 +8,8 @@ modality's tensors to tokens and embedding. A family's file has
     KINDS         the kinds of modality it can encode, most of them one; CLIP and its like two
     OUTPUTS       what `output` may ask of it, the default first
     load(folder: HubFolder, ask: Ask) -> Tower
+
+and, where a checkpoint may have fewer towers than the family, `kinds(folder) -> tuple[Kind, ...]`.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ if TYPE_CHECKING:
     from ...runtime.manifest import Modality
     from ..hub import HubFolder
 
-__all__ = ["Ask", "Classifier", "Family", "Kind", "Similarity", "Tower", "families", "family_of"]
+__all__ = ["Ask", "Classifier", "Family", "Kind", "Similarity", "Tower", "families", "family_of", "kinds_of"]
 
 Kind = Literal["image", "audio", "text", "series"]
 
@@ -138,3 +140,10 @@ def family_of(folder: HubFolder) -> tuple[str, Family]:
         expected=f"one of {', '.join(sorted(known))}",
         fix=f"{hint}A family is one file in export/families; or name a module of your own: module = 'file:factory'",
     )
+
+
+def kinds_of(folder: HubFolder) -> tuple[Kind, ...]:
+    """The kinds of modality that this very checkpoint can encode."""
+    family: Any = family_of(folder)[1]
+    kinds: tuple[Kind, ...] = family.kinds(folder) if hasattr(family, "kinds") else family.KINDS
+    return kinds

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 
 from ..hub import HubFolder
-from . import Ask, Similarity, Tower
+from . import Ask, Kind, Similarity, Tower
 from ._pairs import BLOCKED, WORDS, Reading, must_have, text_tower
 from ._pixels import eager, image_tower
 from ._words import read_words
 from .efficientnet import EfficientNetMap
 
 MODEL_TYPES = ("align",)
-KINDS = ("image", "text")
+KINDS: tuple[Kind, ...] = ("image", "text")
 OUTPUTS = ("pooled", "mean", "patches", "class", "tokens")
 _SEEN = OUTPUTS[:3]
 _LENGTH = 64

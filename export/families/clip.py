@@ -7,16 +7,17 @@ from __future__ import annotations
 import math
 from typing import Any, cast
 
+import torch
 from torch import Tensor, nn
 
 from ..hub import HubFolder
-from . import Ask, Classifier, Similarity, Tower
-from ._pairs import WORDS, Reading, first_of, must_have, text_tower
+from . import Ask, Classifier, Kind, Similarity, Tower
+from ._pairs import BLOCKED, WORDS, Reading, first_of, must_have, text_tower
 from ._pixels import Pixels, eager, image_tower, is_classifier, labels_of, sides, unit, vector
 from ._words import read_words
 
 MODEL_TYPES = ("clip", "clip_vision_model", "clip_text_model")
-KINDS = ("image", "text")
+KINDS: tuple[Kind, ...] = ("image", "text")
 OUTPUTS = ("pooled", "class", "mean", "patches", "tokens")
 _SEEN = OUTPUTS[:4]
 _POSITIONS = ("text_model.embeddings.position_ids", "vision_model.embeddings.position_ids")
@@ -45,12 +46,18 @@ class ClipImage(Pixels):
 class ClipText(Reading):
     """The state at the end token is pooled. No token sees a later one: what fills up a short text changes nothing."""
 
-    def __init__(self, model: nn.Module, projection: nn.Module, output: str) -> None:
+    later: Tensor
+
+    def __init__(self, model: Any, projection: nn.Module, output: str) -> None:
         super().__init__(model, output)
         self.projection = projection
+        # The model's own mask has the least number of FP32, which FP16 does not hold.
+        most = model.config.max_position_embeddings
+        self.register_buffer("later", torch.full((1, 1, most, most), BLOCKED).triu(1), persistent=False)
 
     def states(self, ids: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
-        hidden = self.model(input_ids=ids).last_hidden_state
+        count = ids.shape[1]
+        hidden = self.model(input_ids=ids, attention_mask=self.later[:, :, :count, :count]).last_hidden_state
         end = self.model.config.eos_token_id
         # Early files say 2 where they mean the token of the highest number, which is the end token.
         marks = ids == (ids.amax(dim=1, keepdim=True) if end == 2 else end)
@@ -60,11 +67,18 @@ class ClipText(Reading):
         return cast(Tensor, self.projection(state))
 
 
+def kinds(folder: HubFolder) -> tuple[Kind, ...]:
+    """The towers of this checkpoint: both, or the one that it is of."""
+    if folder.model_type == "clip_text_model":
+        return ("text",)
+    return ("image",) if folder.model_type == "clip_vision_model" or is_classifier(folder) else KINDS
+
+
 def load(folder: HubFolder, ask: Ask) -> Tower:
     """One tower. What both project into is one space, whose scale is the checkpoint's."""
+    must_have(folder, ask, kinds(folder))
     if folder.model_type != "clip":
         return _alone(folder, ask)
-    must_have(folder, ask, KINDS)
     if is_classifier(folder):
         return _classifying(folder, ask)
     from transformers import CLIPModel
@@ -92,7 +106,6 @@ def _alone(folder: HubFolder, ask: Ask) -> Tower:
     import transformers
 
     seen = folder.model_type == "clip_vision_model"
-    must_have(folder, ask, ("image",) if seen else ("text",))
     output = ask.chosen(_SEEN if seen else WORDS)
     kind = "CLIPVisionModel" if seen else "CLIPTextModel"
     projected = f"{kind}WithProjection" in (folder.config.get("architectures") or ())
@@ -110,9 +123,7 @@ def _classifying(folder: HubFolder, ask: Ask) -> Tower:
     """The head reads the mean of the patches, which is what is given unless the recipe says otherwise."""
     from transformers import CLIPForImageClassification
 
-    must_have(folder, ask, ("image",))
-    allowed = ("mean", "class", "patches")
-    output = ask.chosen(allowed)
+    output = ask.chosen(("mean", "class", "patches"))
     model: Any = folder.load(CLIPForImageClassification, unused=_POSITIONS)
     head = Classifier(model.classifier, labels_of(model)) if output != "class" else None
     module = ClipImage(eager(model.vision_model), nn.Identity(), output)

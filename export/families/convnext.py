@@ -7,11 +7,11 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..hub import HubFolder
-from . import Ask, Classifier, Tower
+from . import Ask, Classifier, Kind, Tower
 from ._pixels import FeatureMap, image_tower, is_classifier, labels_of
 
 MODEL_TYPES = ("convnext",)
-KINDS = ("image",)
+KINDS: tuple[Kind, ...] = ("image",)
 OUTPUTS = ("pooled", "mean", "patches")
 
 

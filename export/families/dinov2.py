@@ -9,11 +9,11 @@ from torch import Tensor, nn
 
 from ..hub import HubFolder
 from ..processors import image_constants
-from . import Ask, Classifier, Tower
+from . import Ask, Classifier, Kind, Tower
 from ._pixels import Pixels, eager, image_tower, is_classifier, labels_of, unit, vector
 
 MODEL_TYPES = ("dinov2",)
-KINDS = ("image",)
+KINDS: tuple[Kind, ...] = ("image",)
 OUTPUTS = ("class", "pooled", "mean", "patches")
 
 

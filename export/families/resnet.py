@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from ..hub import HubFolder
-from . import Ask, Classifier, Tower
+from . import Ask, Classifier, Kind, Tower
 from ._pixels import FeatureMap, image_tower, is_classifier, labels_of
 
 MODEL_TYPES = ("resnet",)
-KINDS = ("image",)
+KINDS: tuple[Kind, ...] = ("image",)
 OUTPUTS = ("pooled", "mean", "patches")
 
 

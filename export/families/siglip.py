@@ -15,13 +15,13 @@ from torch import Tensor, nn
 
 from ...runtime.errors import CheckpointError
 from ..hub import HubFolder
-from . import Ask, Classifier, Similarity, Tower
+from . import Ask, Classifier, Kind, Similarity, Tower
 from ._pairs import BLOCKED, WORDS, Reading, must_have, text_tower
 from ._pixels import Pixels, eager, image_tower, is_classifier, labels_of, sides, unit, vector
 from ._words import Words, read_words
 
 MODEL_TYPES = ("siglip",)
-KINDS = ("image", "text")
+KINDS: tuple[Kind, ...] = ("image", "text")
 OUTPUTS = ("pooled", "mean", "patches", "class", "tokens")
 _SEEN = OUTPUTS[:3]
 _CLASS = "SiglipTokenizer"
@@ -58,9 +58,14 @@ class SiglipText(Reading):
         return cast(Tensor, self.model.head(state))
 
 
+def kinds(folder: HubFolder) -> tuple[Kind, ...]:
+    """The towers of this checkpoint: a classifier has no text."""
+    return ("image",) if is_classifier(folder) else KINDS
+
+
 def load(folder: HubFolder, ask: Ask) -> Tower:
     """One tower. What both give as `pooled` lies in one space, whose scale and bias are the checkpoint's."""
-    must_have(folder, ask, KINDS)
+    must_have(folder, ask, kinds(folder))
     if is_classifier(folder):
         return _classifying(folder, ask)
     from transformers import SiglipModel
@@ -109,7 +114,6 @@ def _classifying(folder: HubFolder, ask: Ask) -> Tower:
     """The head reads the mean of the patches, which is what is given."""
     from transformers import SiglipForImageClassification
 
-    must_have(folder, ask, ("image",))
     output = ask.chosen(("mean", "patches"))
     model: Any = folder.load(SiglipForImageClassification)
     head = Classifier(model.classifier, labels_of(model))

@@ -7,11 +7,11 @@ from typing import Any, cast
 from torch import Tensor
 
 from ..hub import HubFolder
-from . import Ask, Classifier, Tower
+from . import Ask, Classifier, Kind, Tower
 from ._pixels import Pixels, eager, image_tower, is_classifier, labels_of, sides, unit, vector
 
 MODEL_TYPES = ("vit",)
-KINDS = ("image",)
+KINDS: tuple[Kind, ...] = ("image",)
 OUTPUTS = ("class", "pooled", "mean", "patches")
 
 

@@ -39,6 +39,14 @@ def test_shortest_edge(
         assert (axis.weight == expected.weight).all()
 
 
+def test_an_exact_resize_to_another_size_than_the_target() -> None:
+    assert scaled_size(ImageSpec(289, 280, resize="exact", scaled=(346, 350)), (720, 1280)) == (346, 350)
+    plan = plan_image(ImageSpec(4, 5, filter="area", resize="exact", scaled=(6, 9)), (30, 40))
+    assert isinstance(plan.rows, Axis)
+    assert (plan.rows.start == plan_axis(30, 6, 1, 4, "area").start).all()
+    assert (plan.columns.weight == plan_axis(40, 9, 2, 5, "area").weight).all()  # type: ignore[union-attr]
+
+
 @settings(max_examples=300, deadline=None)
 @given(source=sizes, target=sizes)
 def test_shortest_covers_and_longest_fits(source: tuple[int, int], target: tuple[int, int]) -> None:

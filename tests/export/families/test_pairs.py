@@ -12,8 +12,8 @@ from typing import Any, Literal
 import numpy as np
 import pytest
 from chiasm.bench.zoo.pairs import MODELS
-from chiasm.export.families import Ask, Tower, family_of
-from chiasm.export.graphs import serialise
+from chiasm.export.families import Ask, Tower, family_of, kinds_of
+from chiasm.export.graphs import Graph, serialise
 from chiasm.export.hub import HubFolder
 from chiasm.export.interfaces import encoder
 from chiasm.export.measure import compare
@@ -145,6 +145,8 @@ def test_the_graph_gives_what_the_tower_gives(
     runner = Runner(serialise(graph))
     found = compare([run_torch(tower.module, interface, each) for each in taken], [runner(each) for each in taken])
     assert max(each.max_relative_error for each in found.values()) <= 1e-4
+    largest = max(abs(value).max() for value in Graph(graph).constants.values() if value.size)
+    assert largest < 65504, "a number that FP16 cannot hold"
     operators = {node.op_type for node in graph.graph.node}
     assert not operators & {"If", "Loop", "Scan", "Einsum", "GridSample", "IsNaN", "Resize", "NonZero", "GatherND"}
 
@@ -166,6 +168,13 @@ def test_one_tower_of_clip_alone(checkpoint: Checkpoints) -> None:
     assert image.shared is None
     with pytest.raises(CheckpointError, match="no tower for 'text': found model_type 'clip_vision_model'"):
         load(checkpoint("clip-image"), "text")
+
+
+def test_which_towers_a_checkpoint_has(checkpoint: Checkpoints) -> None:
+    assert [kinds_of(checkpoint(name)) for name in PAIRS] == [("image", "text")] * 3
+    for name in ("clip-image", "clip-classes", "siglip-classes"):
+        assert kinds_of(checkpoint(name)) == ("image",)
+    assert kinds_of(checkpoint("clip-text")) == ("text",)
 
 
 @pytest.mark.parametrize("name", ["clip-classes", "siglip-classes"])
