@@ -15,7 +15,7 @@ namespace {
 
 // Eight rows go across together. The pairs of three colours of eight rows are three registers: each half of one has, of four
 // rows, three pairs of one row and one of the fourth, so that no lane is idle and none has to be moved.
-constexpr std::size_t band = 8, half_band = 4, registers = 3, pixel = 3, cache_line = 64;
+constexpr std::size_t band = 8, half_band = 4, registers = 3, pixel = 3;
 constexpr std::size_t pair_bytes = registers * sizeof(__m256i);
 // The colour in each lane of a row, by its place among four rows; the last one fills what the others leave.
 constexpr int colour_of[half_band][4] = {{0, 1, 2, -1}, {0, 1, -1, 2}, {0, -1, 1, 2}, {-1, 2, 1, 0}};
@@ -50,12 +50,8 @@ CHIASM_TARGET void stage(const Band &rows, std::uint8_t *staged) {
         for (std::size_t row = 0; row < half_band; ++row) order[pair][row] = pair_order(*rows.layout, pair, colour_of[row]);
     const std::size_t pace = 4 * rows.layout->step;
     __m256i *target = reinterpret_cast<__m256i *>(staged);
-    std::size_t at = 0, fetched = 0;
+    std::size_t at = 0;
     for (std::size_t x = 0; x < rows.width; x += 4, at += pace) {
-        if (rows.ahead && at >= fetched) {
-            for (std::size_t row = 0; row < band; ++row) __builtin_prefetch(rows.rows[row] + rows.ahead + at);
-            fetched = at + cache_line;
-        }
         __m256i source[half_band];
         for (std::size_t row = 0; row < half_band; ++row)
             source[row] = two_rows(rows.rows[row] + at, rows.rows[row + half_band] + at);
@@ -130,6 +126,7 @@ CHIASM_TARGET void across(const Band &rows, const Weights &columns, std::uint8_t
     const Pairs &pairs = columns.pairs;
     const std::size_t length = columns.length(), count = pairs.count(0);
     for (std::size_t x = 0; x < length; x += 4) {
+        rows.ahead->fetch((length + 3) / 4);
         __m256i made[4];
         for (std::size_t i = 0; i < 4; ++i) {
             const std::size_t target = std::min(x + i, length - 1);

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include "ahead.hpp"
 #include "frame.hpp"
 #include "plan.hpp"
 
@@ -20,7 +21,7 @@ struct Band {
     const std::uint8_t *staged;  // what `stage` made of them
     const Layout *layout;
     std::size_t left, width;
-    std::ptrdiff_t ahead;  // the way to the same rows of the next band, to be fetched meanwhile; zero when it is not known
+    Ahead *ahead;  // the rows of the next band
 };
 
 struct Passes {

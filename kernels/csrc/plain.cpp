@@ -69,6 +69,7 @@ void stage(const Band &rows, std::uint8_t *staged) {
 void across(const Band &rows, const Weights &columns, std::uint8_t *narrow, std::size_t stride) {
     const Axis &axis = columns.axis;
     for (std::size_t x = 0; x < axis.length(); ++x) {
+        rows.ahead->fetch(axis.length());
         const std::uint8_t *from = rows.staged + (static_cast<std::size_t>(axis.start[x]) - rows.left) * lanes;
         std::uint8_t bytes[lanes];
         weigh([=](std::size_t k) { return from + k * lanes; }, axis.weight.data() + x * axis.taps,

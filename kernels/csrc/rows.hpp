@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <vector>
 
@@ -45,9 +46,18 @@ class Rows {
         return copy;
     }
 
-    // The way from a row to the one `rows` below it, or zero when that one may not be read.
-    std::ptrdiff_t ahead(std::size_t y, std::size_t rows) const {
-        return layout_.in_place && y + rows < frame_.height ? static_cast<std::ptrdiff_t>(rows) * frame_.planes[0].row_stride : 0;
+    // Row `y` will be asked for soon.
+    void announce(std::size_t y, Ahead &ahead) const {
+        const std::size_t count = std::min(width_, frame_.width - left_);
+        for (std::size_t c = 0; c < 3; ++c) {
+            const Plane &plane = frame_.planes[c];
+            const bool half = c > 0 && !frame_.colours;
+            // What lies between the bytes of another plane comes with them, and so does a row of differences with the first of two.
+            if (c > 0 && close(plane, frame_.planes[c - 1])) continue;
+            if (half && y % frame_.tall) continue;
+            const std::int64_t length = plane.column_stride * static_cast<std::int64_t>(half ? count / 2 : count);
+            if (length > 0) ahead.add(plane.at(half ? y / frame_.tall : y, half ? left_ / 2 : left_), static_cast<std::size_t>(length));
+        }
     }
 
   private:
@@ -72,11 +82,6 @@ class Rows {
         const Plane &luma = frame_.planes[0], &blue = frame_.planes[1], &red = frame_.planes[2];
         const std::size_t row = y / frame_.tall, count = std::min(width_, frame_.width - left_);
         const std::uint8_t *grey = luma.at(y, left_), *u = blue.at(row, left_ / 2), *v = red.at(row, left_ / 2);
-        if (const std::size_t next = y + tags_.size(); next < frame_.height) {
-            fetch(luma.at(next, left_), luma.column_stride, count);
-            fetch(blue.at(next / frame_.tall, left_ / 2), blue.column_stride, count / 2);
-            if (v - u != 1) fetch(red.at(next / frame_.tall, left_ / 2), red.column_stride, count / 2);
-        }
         if (luma.column_stride != 1) grey = spread(grey, luma.column_stride, count, 1, luma_);
         if (v - u != 1 || blue.column_stride != 2 || red.column_stride != 2) {
             spread(u, blue.column_stride, count / 2, 2, differences_);
@@ -85,11 +90,9 @@ class Rows {
         passes_.rgb_row(grey, u, count, frame_.matrix, copy);
     }
 
-    // The row that takes this one's place is on its way meanwhile: a frame is larger than the cache that it comes to.
-    static void fetch(const std::uint8_t *row, std::int64_t stride, std::size_t count) {
-        constexpr std::int64_t cache_line = 64;
-        const std::int64_t length = static_cast<std::int64_t>(count) * stride;
-        for (std::int64_t at = 0; at < length; at += cache_line) __builtin_prefetch(row + at);
+    static bool close(const Plane &plane, const Plane &other) {
+        const std::int64_t apart = plane.data - other.data, stride = plane.column_stride;
+        return apart > -std::abs(stride) && apart < std::abs(stride);
     }
 
     static const std::uint8_t *spread(const std::uint8_t *source, std::int64_t stride, std::size_t count, std::size_t pace,

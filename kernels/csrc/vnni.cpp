@@ -25,7 +25,7 @@ namespace {
 
 // Four rows go through the horizontal pass together, each in its own quarter of a register: sixteen bytes of the row, of
 // which twelve or all are four pixels.
-constexpr std::size_t band = 4, pixel = 3, lanes = 64, cache_line = 64;
+constexpr std::size_t band = 4, pixel = 3, lanes = 64;
 
 struct Sums {
     __m512i low, middle, high;
@@ -97,8 +97,7 @@ CHIASM_TARGET inline __m512i by_channel(const Layout &layout) {
     return _mm512_broadcast_i32x4(order);
 }
 
-// Four rows → four rows of the narrow picture. The next band is fetched meanwhile: a frame is larger than the cache that it
-// comes to.
+// Four rows → four rows of the narrow picture.
 template <std::size_t unrolled, typename Form>
 CHIASM_TARGET void across_by(const Band &rows, const Axis &columns, const Form &form, std::uint8_t *narrow, std::size_t stride) {
     const __m512i apart = by_channel(*rows.layout);
@@ -109,10 +108,8 @@ CHIASM_TARGET void across_by(const Band &rows, const Axis &columns, const Form &
     const std::int32_t *weight = form.quads.data(), *start = columns.start.data();
     const std::size_t left = rows.left;
     const auto offset = [=](std::size_t x) { return (static_cast<std::size_t>(start[std::min(x, length - 1)]) - left) * step; };
-    std::size_t fetched = 0;
     for (std::size_t x = 0; x < length; x += quad) {
-        for (; rows.ahead && fetched <= offset(x); fetched += cache_line)
-            for (std::size_t row = 0; row < band; ++row) __builtin_prefetch(sources[row] + rows.ahead + fetched);
+        rows.ahead->fetch((length + quad - 1) / quad);
         __m512i whole[quad];
         for (std::size_t i = 0; i < quad; ++i) whole[i] = weigh<unrolled>(sources, offset(x + i), pace, form, apart, weight);
         const __m512i bytes = _mm512_shuffle_epi8(pack(whole), dense);

@@ -35,16 +35,19 @@ class Across {
     Across(const Passes &passes, const Layout &layout, const Window &window)
         : passes_(passes), staged_(passes.stage ? (window.width() + window.groups * quad + 8) * passes.staged_bytes : 0), band_{} {
         band_.layout = &layout;
+        band_.ahead = &ahead_;
         band_.left = window.left;
         band_.width = window.width();
     }
 
-    // The rows of the next band; `ahead` leads from them to those of the one after it.
-    const std::uint8_t **begin(std::ptrdiff_t ahead) {
-        band_.ahead = ahead;
+    // Where the rows of the next band go.
+    const std::uint8_t **begin() {
+        ahead_.clear();
         band_.staged = nullptr;
         return band_.rows;
     }
+
+    Ahead &ahead() { return ahead_; }
 
     void run(const Weights &columns, std::uint8_t *narrow, std::size_t stride) {
         if (passes_.stage && !band_.staged) {
@@ -52,12 +55,12 @@ class Across {
             band_.staged = staged_.data();
         }
         passes_.across(band_, columns, narrow, stride);
-        band_.ahead = 0;  // it is on its way
     }
 
   private:
     const Passes &passes_;
     std::vector<std::uint8_t> staged_;
+    Ahead ahead_;
     Band band_;
 };
 
@@ -135,9 +138,10 @@ void convert_across(const Frame &frame, const Passes &passes, const std::vector<
     Rows rows(frame, layout, passes, window.left, window.width(), window.reach(layout.step), passes.band);
     Across across(passes, layout, window);
     for (std::size_t row = top; row < bottom; row += passes.band) {
-        const std::uint8_t **sources = across.begin(rows.ahead(row + passes.band - 1, passes.band));
+        const std::uint8_t **sources = across.begin();
         // The last band repeats the last row.
         for (std::size_t r = 0; r < passes.band; ++r) sources[r] = rows.get(std::min(row + r, bottom - 1));
+        for (std::size_t r = passes.band; r < 2 * passes.band && row + r < bottom; ++r) rows.announce(row + r, across.ahead());
         for (Falling &output : outputs) output.take(across, row);
     }
 }
@@ -163,7 +167,7 @@ void convert_down(const Frame &frame, const Passes &passes, const Part &part) {
             for (std::size_t k = 0; k < rounded(taps, quad); ++k) sources[k] = rows.get(start + std::min(k, taps - 1));
             passes.down(sources.data(), plan.rows, first + r, used, flat.data() + r * bytes);
         }
-        const std::uint8_t **band = across.begin(0);
+        const std::uint8_t **band = across.begin();
         for (std::size_t r = 0; r < passes.band; ++r) band[r] = flat.data() + std::min(r, count - 1) * bytes;
         across.run(plan.columns, narrow.data(), stride);
         for (std::size_t r = 0; r < count; ++r) emit(part.outputs, narrow.data() + r * stride, 3, first + r);

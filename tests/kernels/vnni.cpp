@@ -50,7 +50,9 @@ long across_once(const chiasm::Passes &passes, const chiasm::Passes &plain) {
     band.layout = &layout;
     band.left = left;
     band.width = width;
-    band.ahead = upto(1) ? static_cast<std::ptrdiff_t>(row_bytes) : 0;
+    chiasm::Ahead ahead;
+    ahead.add(source.data(), 1000);
+    band.ahead = &ahead;
     for (std::size_t row = 0; row < 4; ++row) band.rows[row] = source.data() + row * row_bytes;
     std::vector<std::uint8_t> ours(4 * stride), theirs(4 * stride), staged((width + 40) * plain.staged_bytes);
     passes.across(band, columns, ours.data(), stride);
