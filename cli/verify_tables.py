@@ -26,11 +26,24 @@ def print_report(report: Report, default: str) -> None:
             f"left out: {each.part} {each.precision}, {each.tensor} {each.figure:.4g} (limit {each.limit:g})",
             soft_wrap=True,
         )
+    if (words := _spent(report)) is not None:
+        out.print(words, soft_wrap=True)
     for note in report.notes:
         out.print(note, soft_wrap=True)
     reference = "torch" if report.reference == "torch" else "the FP32 graphs (without torch and the checkpoint)"
     verdict = "[bold green]passed[/]" if report.passed else "[bold red]FAILED[/]"
     out.print(f"Verification {verdict}; compared with {reference}.", soft_wrap=True)
+
+
+def _spent(report: Report) -> str | None:
+    """What the export took, and which part most of it; None where nobody measured it."""
+    if report.seconds is None:
+        return None
+    words = f"Exported in {report.seconds / 60:.1f} minutes"
+    if report.peak_mib is not None:
+        most = max(report.parts, key=lambda part: report.parts[part].peak_mib or 0.0)
+        words += f"; peak memory {report.peak_mib / 1024:.1f} GiB, with the part {most}"
+    return words + "."
 
 
 def _table(title: str, left: int, *columns: str) -> Any:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from ..runtime.manifest import Decoder, Fusion, Head, Modality, Model, Space
+from ..runtime.manifest import Captioner, Decoder, Fusion, Head, Modality, Model, Space
 from .interfaces import Interface
 
 if TYPE_CHECKING:
@@ -37,6 +37,7 @@ class Assembly:
     heads: Mapping[str, Head]
     parts: Mapping[str, PartSource]
     decoder: Decoder | None = None
+    captioner: Captioner | None = None
     files: Mapping[str, bytes] = field(default_factory=dict)
     spaces: Mapping[str, Space] = field(default_factory=dict)
 

@@ -107,7 +107,7 @@ class PartFeeds:
         self._known: dict[str, list[Feeds]] = {}
 
     def take(self, part: str, run: Runner, count: int, trajectories: int | None = None) -> list[Feeds]:
-        """Up to `count` feeds of `part`; `run` is its FP32 graph. `trajectories`: generations by a denoiser, if fewer."""
+        """Up to `count` feeds of `part`; `run` is its FP32 graph. `trajectories`: generations that feed it."""
         manifest = self._manifest
         if any(each.part == part for each in manifest.modalities):
             return self._encode(part, run, count)
@@ -121,7 +121,7 @@ class PartFeeds:
         if isinstance(manifest.decoder, DiffusionDecoder) and part == manifest.decoder.denoiser:
             self._known = _decoder(manifest.decoder, run, self._conditions, count, self._random, trajectories)
         if part not in self._known:
-            raise ExportError(f"Nothing feeds the part {part!r}", fix="Parts come in the order in which data meet them.")
+            raise ExportError(f"Nothing feeds the part {part!r}", fix="Order parts as data meet them.")
         return self._known[part][:count]
 
     def _encode(self, part: str, run: Runner, count: int) -> list[Feeds]:

@@ -51,7 +51,8 @@ def export(
     start = time.monotonic()
     assembly = source if isinstance(source, Assembly) else open_assembly(Path(source), modules)[0]
     with beside(out) as folder:
-        work = Workshop(assembly, calibration, settings or Settings(), progress, Shelf(folder))
+        chosen = settings or Settings()
+        work = Workshop(assembly, calibration, chosen, progress, Shelf(folder, inline=chosen.inline))
         work.make()
         fused = verify_fused(work)
         _time(work)
@@ -81,7 +82,7 @@ def preferred(variants: dict[str, Made], worth: float) -> Precision:
 
 def _pack(work: Workshop, fused: FusedReport | None, out: Path, folder: Path, start: float) -> None:
     made = {graph_file(part, name): each.graph for part, own in work.variants.items() for name, each in own.items()}
-    shared = share(made, folder)
+    shared = share(made, folder, inline=work.settings.inline)
     entries = {
         part: tuple(_entry(part, precision, each, work.settings.opset, shared) for precision, each in own.items())
         for part, own in work.variants.items()

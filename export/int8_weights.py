@@ -13,7 +13,7 @@ import numpy as np
 
 from ..runtime.values import Array
 
-__all__ = ["Memo", "per_channel", "per_row", "remember", "rounding_noise"]
+__all__ = ["Memo", "per_channel", "per_row", "remember"]
 
 Memo = dict[tuple[Any, ...], tuple[Array, Array]]
 """Weights that were quantised before, for the next attempt at the same model."""
@@ -24,8 +24,8 @@ _CHUNK = 2**24
 def per_channel(weight: Array, axis: int, least: float | Array = 0.0) -> tuple[Array, Array]:
     """Symmetric int8 weight (−127 … 127) and one float32 scale, at least `least`, for each index of `axis`.
 
-    No two weights of one sign sum to more than 128: times 255, the largest activation, that is 32640, which 16 bits hold
-    in whatever order the products are paired. Seven bits would do it too; this costs a channel only what it must.
+    No two weights of one sign sum to more than 128: times 255, the largest activation, that is 32640, which 16 bits
+    hold in whatever order the products are paired. Seven bits would do it too; this costs a channel only what it must.
     """
     pairs = _pairs(np.moveaxis(weight, axis, 0).reshape(weight.shape[axis], -1))
     scale = np.maximum(pairs / 127, np.maximum(least, 1e-14)).astype(np.float32)
@@ -56,21 +56,14 @@ def _largest_two(rows: Array) -> Array:
     rows[lines, at] = 0
     second = rows.max(axis=1)
     rows[lines, at] = first
-    return np.maximum(first, 0) + np.maximum(second, 0)
+    both: Array = np.maximum(first, 0) + np.maximum(second, 0)
+    return both
 
 
 def per_row(table: Array) -> tuple[Array, Array]:
     """int8 table (V, D) and float32 scales (V, 1)."""
     scale = np.maximum(np.maximum(table.max(axis=1), -table.min(axis=1)) / 127, 1e-14).astype(np.float32)[:, None]
     return _whole(table, scale), scale
-
-
-def rounding_noise(weight: Array, axis: int) -> float:
-    """The squared error of rounding a weight per index of `axis`, as a share of its mean square: an estimate."""
-    others = tuple(index for index in range(weight.ndim) if index != axis)
-    largest = np.maximum(weight.max(axis=others), -weight.min(axis=others)).astype(np.float64)
-    power = float(np.mean(np.square(weight), dtype=np.float64))
-    return float(np.mean(np.square(largest / 127))) / 12 / max(power, 1e-30)
 
 
 def remember(memo: Memo, key: tuple[Any, ...], make: Callable[[], tuple[Array, Array]]) -> tuple[Array, Array]:

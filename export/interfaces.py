@@ -7,18 +7,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..runtime.manifest import AudioModality, DiffusionDecoder, ImageModality, Modality, SeriesModality
+from ..runtime.caption_rules import caption_shapes
+from ..runtime.manifest import (
+    AudioModality,
+    Captioner,
+    DiffusionDecoder,
+    ImageModality,
+    Modality,
+    SeriesModality,
+)
 from ..runtime.mel import sound_shape
 from ..runtime.values import Array, TensorSpec
 
-__all__ = ["Interface", "denoiser", "encoder", "example", "fusion", "heads", "picture"]
+__all__ = [
+    "Interface", "caption_prefill", "caption_step", "denoiser", "encoder", "example", "fusion", "heads", "picture",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Interface:
     """Inputs of one part with static shapes, and the names of its outputs, both in the order of the module's `forward`.
 
-    `role` is one of encoder, fusion, heads, denoiser, picture.
+    `role` is one of encoder, fusion, heads, denoiser, picture, prefill, step.
     """
 
     role: str
@@ -63,6 +73,20 @@ def denoiser(decoder: DiffusionDecoder, state: int) -> Interface:
 def picture(decoder: DiffusionDecoder) -> Interface:
     """Latents → the picture."""
     return Interface("picture", (_f32("latents", 1, *decoder.latent),), ("picture",))
+
+
+def caption_prefill(captioner: Captioner, tokens: tuple[int, int]) -> Interface:
+    """Tokens of an encoder, (N, D) of them → the keys and values of the attention to them."""
+    shapes = caption_shapes(captioner, tokens)
+    return Interface("prefill", (_f32("tokens", *shapes["tokens"]),), ("seen_keys", "seen_values"))
+
+
+def caption_step(captioner: Captioner, tokens: tuple[int, int]) -> Interface:
+    """One token, its position, and the keys and values of what was before and is seen → logits, key and value."""
+    shapes = caption_shapes(captioner, tokens)
+    names = ("keys", "values", "seen_keys", "seen_values")
+    whole = tuple(TensorSpec(name, "int64", shapes[name]) for name in ("token", "position"))
+    return Interface("step", (*whole, *(_f32(name, *shapes[name]) for name in names)), ("logits", "key", "value"))
 
 
 def _f32(name: str, *shape: int) -> TensorSpec:

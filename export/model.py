@@ -26,7 +26,8 @@ except ModuleNotFoundError as missing:  # pragma: no cover - exercised in a bare
     raise MissingExtraError("onnx", "export", "Exporting") from missing
 
 __all__ = [
-    "Mapped", "Model", "Place", "as_model", "check", "in_place", "infer", "mapped", "parse", "refer", "serialise", "specs",
+    "Mapped", "Model", "Place", "as_model", "check", "in_place", "infer", "mapped", "parse", "refer", "serialise",
+    "specs",
 ]  # fmt: skip
 
 _NUMPY = {onnx.TensorProto.FLOAT: "float32", onnx.TensorProto.FLOAT16: "float16", onnx.TensorProto.INT64: "int64"}
@@ -57,7 +58,7 @@ class Mapped(np.ndarray):
 def mapped(data: Array, place: Place, dtype: Any, shape: tuple[int, ...]) -> Mapped:
     """The weight at `place` of the file whose mapped bytes are `data` (uint8)."""
     size = np.dtype(dtype).itemsize * math.prod(shape)
-    value = data[place.offset : place.offset + size].view(dtype).reshape(shape).view(Mapped)
+    value: Mapped = data[place.offset : place.offset + size].view(dtype).reshape(shape).view(Mapped)
     value.place = place
     return value
 

@@ -19,7 +19,7 @@ from ..runtime.manifest import Modality
 from . import interfaces
 from .checkpoints import load_weights
 from .families import Ask, Tower
-from .to_onnx import example
+from .interfaces import example
 
 if TYPE_CHECKING:
     import torch

@@ -95,6 +95,7 @@ def make_manifest(
         files={name: sha256(data) for name, data in files.items()},
         decoder=assembly.decoder,
         spaces=dict(assembly.spaces),
+        captioner=assembly.captioner,
         chiasm=__version__,
     )
 
@@ -140,8 +141,8 @@ def pack(
 ) -> Path:
     """Write the bundle `out`. `graphs` by file name in the manifest; `files` are all others (also unlisted reports).
 
-    `weights`: files that the graphs refer to, durable and on the disk of `out`; they are moved. Raises `ExportError` when
-    it cannot be written, and `ManifestError` when the manifest breaks a promise.
+    `weights`: files that the graphs refer to, durable and on the disk of `out`; they are moved. Raises `ExportError`
+    when it cannot be written, and `ManifestError` when the manifest breaks a promise.
     """
     check(manifest)
     check_target(out)

@@ -18,8 +18,8 @@ from .model import Model
 __all__ = ["FAR", "FP32_OPERATORS", "before_log", "compress", "to_fp16"]
 
 FP32_OPERATORS = frozenset(
-    ["Softmax", "LogSoftmax", "LayerNormalization", "InstanceNormalization", "GroupNormalization", "ReduceSum",
-    "ReduceMean", "ReduceMax", "ReduceL2", "ReduceSumSquare", "ReduceLogSumExp", "LpNormalization", "Exp", "Log", "Sqrt",
+    ["Softmax", "LogSoftmax", "LayerNormalization", "InstanceNormalization", "GroupNormalization", "LpNormalization",
+    "ReduceSum", "ReduceMean", "ReduceMax", "ReduceL2", "ReduceSumSquare", "ReduceLogSumExp", "Exp", "Log", "Sqrt",
     "Div", "Pow", "Reciprocal", "Sin", "Cos", "Clip"]
 )  # fmt: skip
 """Kept in FP32: sums of squares overflow 65504, small denominators vanish, angles and logarithms lose digits."""
@@ -61,8 +61,8 @@ def to_fp16(model: Any, beyond: Collection[str] = (), *, products: bool = False)
     """FP32 graph → strongly typed FP16 graph with FP32 inputs and outputs.
 
     FP32 stay the operators of `FP32_OPERATORS`; everything that leads to a logarithm: a log-mel front end squares
-    and sums its input and then asks for the digits of values near 1e-5; and what reads or makes a tensor of `beyond`, or
-    a constant that FP16 cannot hold. `products`: nothing but convolutions and matrix products becomes FP16.
+    and sums its input and then asks for the digits of values near 1e-5; and what reads or makes a tensor of `beyond`,
+    or a constant that FP16 cannot hold. `products`: nothing but convolutions and matrix products becomes FP16.
     """
     graph = Graph(model)
     types = graph.types()

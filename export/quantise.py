@@ -16,6 +16,7 @@ normalisations and everything else stay FP32.
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -23,11 +24,11 @@ import numpy as np
 from ..runtime.errors import ExportError
 from ..runtime.values import Array
 from .graphs import Graph
-from .int8_weights import Memo, per_channel, per_row, remember, rounding_noise
+from .int8_weights import Memo, per_channel, per_row, remember
 from .model import Model
 from .precision import before_log
 
-__all__ = ["candidates", "dynamic_int8", "static_int8", "static_tensors", "weight_noise"]
+__all__ = ["candidates", "dynamic_int8", "static_int8", "static_tensors", "transposed"]
 
 _PRODUCTS = ("MatMul", "Gemm")
 _TABLE = 2**20
@@ -75,19 +76,8 @@ def _plain_gemm(node: Any) -> bool:
     return ones and not ("transA" in given and given["transA"].i)
 
 
-def weight_noise(model: Any, nodes: Collection[str]) -> dict[str, float]:
-    """For each node: the squared error of rounding its weight, as a share of the weight's mean square."""
-    graph = Graph(model)
-    found = {}
-    for node in graph.nodes:
-        if node.name in nodes:
-            weight = graph.constants[node.input[0 if node.op_type == "Gather" else 1]]
-            first = node.op_type in ("Conv", "Gather") or _transposed(node)
-            found[node.name] = rounding_noise(weight, 0 if first else 1)
-    return found
-
-
-def _transposed(node: Any) -> bool:
+def transposed(node: Any) -> bool:
+    """Whether a product reads its weight as (E, D) rather than (D, E)."""
     return any(each.name == "transB" and each.i for each in node.attribute)
 
 
@@ -101,7 +91,7 @@ def _tables(graph: Graph, nodes: Collection[str], memo: Memo) -> None:
             continue
         stem = node.input[0]
         if stem not in known:
-            whole, scale = remember(memo, (stem, "rows"), lambda name=stem: per_row(graph.constants[name]))
+            whole, scale = remember(memo, (stem, "rows"), partial(per_row, graph.constants[stem]))
             known[stem] = (graph.constant(f"{stem}.int8", whole), graph.constant(f"{stem}.scale", scale))
         rows, scales = (graph.node("Gather", [table, node.input[1]], f"{node.name}.rows") for table in known[stem])
         cast = graph.node("Cast", [rows.output[0]], f"{node.name}.f32", to=1)
@@ -128,10 +118,10 @@ def dynamic_int8(model: Any, nodes: Collection[str], memo: Memo | None = None) -
         if node.input[0] not in inputs:
             inputs[node.input[0]] = graph.node("DynamicQuantizeLinear", [node.input[0]], f"{node.input[0]}.u8", 3)
             made.append(inputs[node.input[0]])
-        stem, turned = key = (node.input[1], _transposed(node))
+        stem, turned = key = (node.input[1], transposed(node))
         if key not in weights:
             weight = graph.constants[stem].T if turned else graph.constants[stem]
-            whole, scales = remember(memo, (*key, "product"), lambda value=weight: per_channel(value, 1))
+            whole, scales = remember(memo, (*key, "product"), partial(per_channel, weight, 1))
             weights[key] = (graph.constant(f"{stem}.int8", whole), graph.constant(f"{stem}.scale", scales))
         made += _dynamic_product(graph, node, inputs[node.input[0]].output, weights[key])
     graph.nodes = made
@@ -249,7 +239,7 @@ class _Static:
 
     def _weights(self, node: Any) -> None:
         """int8 weight per output channel, and int32 bias at the scale of the products."""
-        axis = 0 if node.op_type == "Conv" or _transposed(node) else 1
+        axis = 0 if node.op_type == "Conv" or transposed(node) else 1
         step = float(self._scale(node.input[0])[0])
         bias = self.graph.constants.get(node.input[2]) if len(node.input) > 2 else None
         least = np.zeros(1) if bias is None else np.abs(bias.astype(np.float64)) / (step * _LARGEST_BIAS)

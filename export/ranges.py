@@ -9,7 +9,7 @@ but the samples is ever held.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -35,13 +35,18 @@ _HELD = 2**28
 
 
 class Observed(NamedTuple):
-    """A tensor over all feeds: its best range on 256 levels (low ≤ 0 ≤ high), and the squared error that rounding to
-    that range costs, as a share of its mean square; `dynamic`: the same share for the full range."""
+    """A tensor over all feeds: its best range on 256 levels (low ≤ 0 ≤ high), the mean squared error `noise` of
+    rounding
+    to that range, and `dynamic`, that of rounding to the full one.
+
+    `channels`: the mean square of each index of an axis, where that was asked for.
+    """
 
     low: float
     high: float
     noise: float
     dynamic: float
+    channels: Array | None = None
 
 
 def observe(
@@ -52,35 +57,39 @@ def observe(
 
 
 def survey(
-    model: Any, names: Iterable[str], feeds: Sequence[Mapping[str, Array]], shelf: Shelf | None = None
+    model: Any,
+    names: Iterable[str],
+    feeds: Sequence[Mapping[str, Array]],
+    shelf: Shelf | None = None,
+    axes: Mapping[str, int] | None = None,
 ) -> dict[str, Observed]:
-    """Each named FP32 tensor over all feeds. Raises `ExportError` when one is not finite.
+    """Each named FP32 tensor over all feeds; of those in `axes` also the channels. `ExportError`: one is not finite.
 
     The extremes come first, then histograms between them: from the values that were held, or by running once more.
     """
     wanted = list(dict.fromkeys(names))
-    watch = _Watch(model, wanted, shelf or Shelf())
+    watch = _Watch(model, wanted, shelf or Shelf(), axes or {})
     extremes: dict[str, tuple[float, float]] = dict.fromkeys(wanted, (0.0, 0.0))
+    squares: dict[str, Any] = dict.fromkeys(watch.axes, 0.0)
     held: list[dict[str, Array]] = []
     for feed in feeds:
         seen = watch(feed)
-        for name, (bottom, top, _) in seen.items():
-            if not (math.isfinite(bottom) and math.isfinite(top)):
-                raise ExportError(f"Tensor {name!r} is not finite on a calibration capture", fix="Look at them.")
-            low, high = extremes[name]
-            extremes[name] = (min(low, bottom), max(high, top))
+        for name, each in seen.items():
+            extremes[name] = _further(name, extremes[name], each)
+        squares = {name: total + seen[name].squares / len(feeds) for name, total in squares.items()}
         if watch.bytes * len(feeds) <= _HELD:
-            held.append({name: values for name, (_, _, values) in seen.items()})
+            held.append({name: each.values for name, each in seen.items()})
     counts = {name: np.zeros(_BINS) for name in wanted}
-    for values in held or _values(watch, feeds):
+    for values in held or ({name: each.values for name, each in watch(feed).items()} for feed in feeds):
         for name in wanted:
             counts[name] += np.histogram(values[name], _BINS, _wide(extremes[name]))[0]
-    return {name: _observed(counts[name], *_wide(extremes[name])) for name in wanted}
+    return {name: _observed(counts[name], *_wide(extremes[name]), squares.get(name)) for name in wanted}
 
 
-def _values(watch: _Watch, feeds: Sequence[Mapping[str, Array]]) -> Iterator[dict[str, Array]]:
-    for feed in feeds:
-        yield {name: values for name, (_, _, values) in watch(feed).items()}
+def _further(name: str, known: tuple[float, float], seen: _Seen) -> tuple[float, float]:
+    if not (math.isfinite(seen.low) and math.isfinite(seen.high)):
+        raise ExportError(f"Tensor {name!r} is not finite on a calibration capture", fix="Look at them.")
+    return min(known[0], seen.low), max(known[1], seen.high)
 
 
 def peaks(model: Any, feeds: Sequence[Mapping[str, Array]], shelf: Shelf | None = None) -> dict[str, float]:
@@ -100,16 +109,23 @@ def peaks(model: Any, feeds: Sequence[Mapping[str, Array]], shelf: Shelf | None 
     return found
 
 
+class _Seen(NamedTuple):
+    """A tensor on one feed: its extremes, values or a sample of them, and the mean square of each channel."""
+
+    low: float
+    high: float
+    values: Array
+    squares: Any
+
+
 @dataclass
 class _Watch:
-    """A model that also gives what is asked of some of its tensors: (lowest, highest, values) by name.
-
-    `bytes`: of the values of one feed.
-    """
+    """A model that also gives what is asked of some of its tensors; `bytes`: of the values of one feed."""
 
     model: Any
     names: Sequence[str]
     shelf: Shelf
+    axes: Mapping[str, int]
 
     def __post_init__(self) -> None:
         graph, makers = Graph(self.model), Graph(self.model).makers()
@@ -120,20 +136,28 @@ class _Watch:
         for name in self.names:
             size = math.prod(shapes[name])
             self.bytes += 4 * min(size, most)
-            if name in makers:
-                large = size > most
-                self._given[name] = (_sample(graph, name, size, most), *_extremes(graph, name)) if large else (name,)
+            if name in makers and size > most:
+                squares = _squares(graph, name, shapes[name], self.axes.get(name))
+                self._given[name] = (_sample(graph, name, size, most), *_extremes(graph, name), *squares)
+            elif name in makers:
+                self._given[name] = (name,)
         asked = [each for given in self._given.values() for each in given]
         self._run = Runner(self.shelf.keep(_save(graph, asked)), in_order=True)
 
-    def __call__(self, feed: Mapping[str, Array]) -> dict[str, tuple[float, float, Array]]:
+    def __call__(self, feed: Mapping[str, Array]) -> dict[str, _Seen]:
         made = {**feed, **self._run(feed)}
-        found = {}
-        for name in self.names:
-            values, *ends = (made[each] for each in self._given.get(name, (name,)))
-            high, low = (float(each) for each in ends) if ends else (float(values.max()), float(values.min()))
-            found[name] = (low, high, values)
-        return found
+        return {name: self._seen(name, made) for name in self.names}
+
+    def _seen(self, name: str, made: Mapping[str, Array]) -> _Seen:
+        values, *more = (made[each] for each in self._given.get(name, (name,)))
+        if more:
+            high, low, *squares = more
+            return _Seen(float(low), float(high), values, squares[0] if squares else None)
+        squared = None
+        if name in self.axes:
+            others = tuple(axis for axis in range(values.ndim) if axis != self.axes[name] % values.ndim)
+            squared = np.square(values).mean(axis=others)
+        return _Seen(float(values.min()), float(values.max()), values, squared)
 
 
 def _extremes(graph: Graph, name: str) -> tuple[str, str]:
@@ -141,6 +165,18 @@ def _extremes(graph: Graph, name: str) -> tuple[str, str]:
     made = [graph.node(kind, [name], f"{name}.{kind.lower()}", keepdims=0) for kind in ("ReduceMax", "ReduceMin")]
     graph.nodes += made
     return made[0].output[0], made[1].output[0]
+
+
+def _squares(graph: Graph, name: str, shape: tuple[int, ...], axis: int | None) -> list[str]:
+    """Add nodes that take the mean square over all axes but one; none where no axis is asked for."""
+    if axis is None:
+        return []
+    rest = [each for each in range(len(shape)) if each != axis % len(shape)]
+    others = graph.constant(f"{name}.others", np.array(rest))
+    square = graph.node("Mul", [name, name], f"{name}.square")
+    mean = graph.node("ReduceMean", [square.output[0], others], f"{name}.channels", keepdims=0)
+    graph.nodes += [square, mean]
+    return [str(mean.output[0])]
 
 
 def _sample(graph: Graph, name: str, size: int, most: int) -> str:
@@ -173,12 +209,11 @@ def _wide(extremes: tuple[float, float]) -> tuple[float, float]:
     return (low, high) if high - low > 1e-8 else (low, low + 1e-8)
 
 
-def _observed(counts: NDArray[np.float64], low: float, high: float) -> Observed:
+def _observed(counts: NDArray[np.float64], low: float, high: float, squares: Array | None) -> Observed:
     bottom, top = best_range(counts, low, high)
     middles = _middles(counts, low, high)
-    power = float((counts * middles * middles).sum()) or 1.0
-    noise, dynamic = (_cost(counts, middles, *each) / power for each in ((bottom, top), (low, high)))
-    return Observed(bottom, top, noise, dynamic)
+    noise, dynamic = (_cost(counts, middles, *each) / counts.sum() for each in ((bottom, top), (low, high)))
+    return Observed(bottom, top, noise, dynamic, squares)
 
 
 def best_range(counts: NDArray[np.float64], low: float, high: float) -> tuple[float, float]:

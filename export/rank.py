@@ -1,7 +1,7 @@
 """Which operators cost most accuracy when they are quantised: measured where that is affordable, else estimated.
 
-The estimate is the error that rounding a node's weight and its input adds, as a share of the signal; it knows nothing of
-what becomes of that error further on. Measured is the loss (1 − the worst cosine) when a node, or a group of
+The estimate is the error that rounding a node's weight and its input adds, as a share of the signal; it knows nothing
+of what becomes of that error further on. Measured is the loss (1 − the worst cosine) when a node, or a group of
 neighbouring nodes, is quantised alone; a group's loss is shared out among its nodes by their estimates.
 """
 

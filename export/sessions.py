@@ -19,9 +19,9 @@ LARGE = 64 * 2**20
 class Runner:
     """An opened graph; call it with named feeds to get named outputs. `threads` None: by the graph's size.
 
-    `in_order`: nodes run as soon as what they read is there. ONNX Runtime's usual order would leave nodes that only watch
-    to the end, and hold all that they watch until then. `opened` and `seconds`: processor time of opening it and of its last run, divided by its threads. That is what it
-    would take on a machine that does nothing else.
+    `in_order`: nodes run as soon as what they read is there. ONNX Runtime's usual order would leave nodes that only
+    watch to the end, and hold all that they watch until then. `opened` and `seconds`: processor time of opening it and,
+    divided by its threads, of its last run.
     """
 
     def __init__(self, graph: OnnxGraph | bytes, *, threads: int | None = None, in_order: bool = False) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from ..runtime.bundle import INLINE
 from ..runtime.errors import ExportError
 from ..runtime.manifest import Tolerances
 
@@ -30,8 +31,9 @@ class Settings:
     `worth`: a variant is preferred over FP32 only where its median time is below `worth` times that of FP32;
     `rounds`: rounds of the interleaved timing; `aims`: cosines beyond the tolerance that INT8 must reach, by role: a
     cosine of 0.99 leaves an error of an eighth of the signal, which an eye would see. `pass_s`: a part whose FP32 graph
-    is slow gets fewer samples, checks and rounds, so that all checks take about so many seconds; `ranking_s`: seconds of
-    processor time for finding out which operators cost INT8 most, in each way of quantising a part.
+    is slow gets fewer samples, checks and rounds, so that all checks take about so many seconds; `ranking_s`: seconds
+    of processor time for finding out which operators cost INT8 most, in each way of quantising a part. `inline`: bytes
+    of weights from which on a graph is large: its weights lie in files, while exporting and in the bundle.
     """
 
     precisions: tuple[str, ...] = PRECISIONS
@@ -43,6 +45,7 @@ class Settings:
     rounds: int = 60
     pass_s: float = 4.0
     ranking_s: float = 60.0
+    inline: int = INLINE
     aims: Mapping[str, float] = field(default_factory=lambda: {"denoiser": 0.995, "picture": 0.997})
 
     def __post_init__(self) -> None:

@@ -1,5 +1,4 @@
-"""Weights once: what occurs in several graphs of a bundle, or in a graph too large to read whole, goes into files beside
-the graphs.
+"""Weights once: what occurs in several graphs, or in one too large to read whole, lies in files beside the graphs.
 
 Weights with the same users lie together in one file, `parts/<start of its SHA-256>.weights`, so that a device reads
 nothing that it does not run. Two parts with a common encoder, the steps of one decoder, FP32 weights that are the FP16
@@ -16,14 +15,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import BinaryIO
 
-import numpy as np
-
 from ..runtime.bundle import INLINE
 from ..runtime.errors import ExportError
 from ..runtime.manifest import ExternalFile
 from ..runtime.values import Array, OnnxGraph
 from .model import Model, Place, parse, refer
-from .shelf import LEAST, write_weights
+from .shelf import LEAST, raw, write_weights
 
 __all__ = ["Shared", "share"]
 
@@ -44,10 +41,10 @@ class Shared:
 def share(
     graphs: Mapping[str, OnnxGraph], folder: Path, *, inline: int = INLINE, least: int = LEAST, worth: int = _WORTH
 ) -> Shared:
-    """Decide for graphs (file name in the bundle → graph, all in one folder) which weights lie outside, and write those.
+    """Decide for graphs (by file name in the bundle, where they share a folder) which weights lie outside; write those.
 
-    Outside lie the weights of `least` bytes and more of every graph that has more than `inline` bytes of them, and those
-    that occur again, if that saves `worth` bytes in all.
+    Outside lie the weights of `least` bytes and more of every graph that has more than `inline` bytes of them, and
+    those that occur again, if that saves `worth` bytes in all.
     """
     models = {file: parse(graph) for file, graph in graphs.items()}
     digests = {file: _digests(model, least) for file, model in models.items()}
@@ -69,7 +66,7 @@ def share(
 def _digests(model: Model, least: int) -> dict[str, str]:
     """SHA-256 of each large weight's bytes."""
     return {
-        name: hashlib.sha256(memoryview(np.ascontiguousarray(value)).cast("B")).hexdigest()
+        name: hashlib.sha256(raw(value)).hexdigest()
         for name, value in model.weights.items()
         if value.nbytes >= least
     }

@@ -17,7 +17,7 @@ from ..runtime.errors import ExportError
 from ..runtime.values import Array, OnnxGraph
 from .model import Mapped, Model, Place, as_model, parse, refer
 
-__all__ = ["LEAST", "Shelf", "write_weights"]
+__all__ = ["LEAST", "Shelf", "raw", "write_weights"]
 
 LEAST = 2**16
 """Bytes; smaller weights stay in their graph: they may be shapes, and a file each gains nothing."""
@@ -76,6 +76,11 @@ def _write(path: Path, weights: Mapping[str, Array]) -> dict[str, int]:
         ) from error  # fmt: skip
 
 
+def raw(value: Array) -> memoryview:
+    """The bytes of an array in C order; a copy only where it lies otherwise."""
+    return memoryview(np.ascontiguousarray(value).data).cast("B")
+
+
 class _Writer(Protocol):
     def tell(self) -> int: ...
     def write(self, data: bytes | memoryview, /) -> object: ...
@@ -87,6 +92,6 @@ def write_weights(file: _Writer, weights: Mapping[str, Array]) -> dict[str, int]
     for name, value in weights.items():
         at = -(-file.tell() // _PAGE) * _PAGE
         file.write(bytes(at - file.tell()))
-        file.write(memoryview(np.ascontiguousarray(value)).cast("B"))
+        file.write(raw(value))
         offsets[name] = at
     return offsets

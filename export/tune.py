@@ -18,8 +18,9 @@ from ..runtime.values import Array, OnnxGraph
 from .int8_weights import Memo
 from .measure import Difference, compare, timed, worst
 from .model import Model, as_model
+from .noise import estimates, input_axes
 from .precision import compress
-from .quantise import candidates, dynamic_int8, static_int8, static_tensors, weight_noise
+from .quantise import candidates, dynamic_int8, static_int8, static_tensors
 from .ranges import Observed, survey
 from .rank import Ranking, rank
 from .sessions import LARGE, Runner, run_all
@@ -102,6 +103,7 @@ class _Part:
         probes = min(len(self.checks), _FEW_PROBES if self.large else _PROBES)
         cost = self.costs[0] + probes * self.costs[1]
         affordable = int(self.budget / max(cost, 1e-6))
+        allowed = affordable if affordable >= len(nodes) else affordable // 2
 
         def loss(group: Sequence[str]) -> float:
             graph = self.make(build, group, final=False)
@@ -109,16 +111,7 @@ class _Part:
             self.shelf.drop(graph)
             return 1 - found
 
-        return rank(nodes, self._estimates(method, nodes), loss, affordable if affordable >= len(nodes) else affordable // 2)
-
-    def _estimates(self, method: str, nodes: Sequence[str]) -> dict[str, float]:
-        found = weight_noise(self.model, nodes)
-        for node in self.model.graph.node:
-            seen = self.seen.get(node.input[0]) if node.name in found else None
-            if seen is not None:
-                still = method == "static" or (method != "dynamic" and node.op_type == "Conv")
-                found[node.name] += seen.noise if still else seen.dynamic
-        return found
+        return rank(nodes, estimates(self.model, nodes, self.seen, method), loss, allowed)
 
 
 Build = Callable[[Sequence[str]], Model]
@@ -144,7 +137,8 @@ def quantise(
     static = candidates(model, "static")
     if not static:
         return None
-    seen = survey(model, static_tensors(model, static), feeds, shelf)
+    axes = input_axes(model, static) if model.nbytes >= LARGE else {}
+    seen = survey(model, static_tensors(model, static), feeds, shelf, axes)
     known = run_all(shelf.keep(model), checks) if reference is None else reference
     part = _Part(model, checks, known, seen, shelf, budget)
     results: list[Choice | Refusal] = []

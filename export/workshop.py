@@ -1,4 +1,4 @@
-"""Where the variants of one export are made, part after part: traced, halved, quantised, compared with torch as they come.
+"""Where the variants of one export are made, part after part: traced, halved, quantised, compared with torch.
 
 Of a part that is done only its graphs stay, the large ones on disk, and what later parts are fed with: its module is
 freed before the next one is loaded. So an export needs the memory of its largest part.
@@ -10,6 +10,7 @@ import gc
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from ..runtime.manifest import Manifest
@@ -97,14 +98,14 @@ class Workshop:
         for index, (part, source) in enumerate(self.assembly.parts.items()):
             start = time.monotonic()
             reset_peak()
-            self._make(part, source, feeds, checks, lambda words, at, index=index: self._tell(words, index + at, count))
+            self._make(part, source, feeds, checks, partial(self._tell, index, count))
             gc.collect()
             work = self.works[part]
             work.seconds, work.peak_mib = time.monotonic() - start, peak_mib()
-            self._tell(f"{part}: {_spent(work.seconds, work.peak_mib)}", index + 1, count)
+            self._tell(index, count, f"{part}: {_spent(work.seconds, work.peak_mib)}", 1.0)
 
-    def _tell(self, words: str, done: float, count: int) -> None:
-        self.progress(words, 0.05 + 0.65 * done / count)
+    def _tell(self, index: int, count: int, words: str, share: float) -> None:
+        self.progress(words, 0.05 + 0.65 * (index + share) / count)
 
     def _sources(self) -> tuple[PartFeeds, PartFeeds]:
         """Feeds for the ranges from the calibration sets; feeds for the checks from the held-out samples."""

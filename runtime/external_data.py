@@ -85,8 +85,10 @@ def _tensor(data: bytes, fetch: Fetch) -> bytes:
     raw = fetch(entries["location"], offset, length)
     if raw is not None:
         return bytes(out + _field(_RAW_DATA, raw))
-    facts = {"location": entries["location"], "offset": str(offset)} | ({} if length is None else {"length": str(length)})
+    facts = {"location": entries["location"], "offset": str(offset), "length": "" if length is None else str(length)}
     for key, value in facts.items():
+        if not value:
+            continue
         out += _field(_EXTERNAL_DATA, _field(1, key.encode()) + _field(2, value.encode()))
     return bytes(out + _varint(_DATA_LOCATION << 3) + b"\x01")
 

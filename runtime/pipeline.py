@@ -229,7 +229,7 @@ class Pipeline:
                 seen = self._senses.tokens(stage.modality).copy()
             made = deque(self._locked(stage.run(seen, words, limits)), maxlen=1).pop()
         assert made is not None
-        return Caption(made.text, made.score, made.tokens, timings | made.timings | {"total": perf_counter() - start})
+        return Caption(made.text, made.score, made.tokens, {**timings, **made.timings, "total": perf_counter() - start})
 
     def close(self) -> None:
         """Close every session. A second call does nothing."""

@@ -28,10 +28,13 @@ from ...runtime.errors import CheckpointError, ExportError
 if TYPE_CHECKING:
     import torch
 
-    from ...runtime.manifest import Modality
+    from ...runtime.manifest import Captioner, Modality
+    from ..assembly import PartSource
     from ..hub import HubFolder
 
-__all__ = ["Ask", "Classifier", "Family", "Kind", "Similarity", "Tower", "families", "family_of", "kinds_of"]
+__all__ = [
+    "Ask", "Captions", "Classifier", "Family", "Kind", "Similarity", "Tower", "families", "family_of", "kinds_of",
+]  # fmt: skip
 
 Kind = Literal["image", "audio", "text", "series"]
 
@@ -109,6 +112,20 @@ class Tower:
     classifier: Classifier | None = None
     shared: str | None = None
     similarity: Similarity | None = None
+
+
+@dataclass(frozen=True)
+class Captions:
+    """What describes the pictures of one encoder, beside that encoder, whose tokens it reads.
+
+    `parts`: prefill and step by the names that `captioner` gives them; `files`: the tokenizer. A family that has such
+    has a function `captioner(folder, ask) -> Captions`.
+    """
+
+    tower: Tower
+    captioner: Captioner
+    parts: Mapping[str, PartSource]
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
 
 class Family(Protocol):

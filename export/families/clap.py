@@ -20,8 +20,9 @@ from ...runtime.mel import sound_shape
 from ..extractors import extractor_of, sound_fields
 from ..hub import HubFolder
 from . import Ask, Kind, Similarity, Tower
-from ._pairs import WORDS, Reading, must_have, text_tower
+from ._pairs import BLOCKED, WORDS, Reading, must_have, text_tower
 from ._sound import answer, check_features, modality, plain, tower
+from ._words import read_words
 
 __all__ = ["KINDS", "MODEL_TYPES", "OUTPUTS", "load"]
 
@@ -137,15 +138,18 @@ class ClapSound(nn.Module):
 class ClapText(Reading):
     """RoBERTa; its first state through the pooler, and from there into the shared space."""
 
+    masked = True
+
     def __init__(self, model: Any, output: str) -> None:
         super().__init__(model.text_model, output)
         self.projection = model.text_projection
 
-    def states(self, ids: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def states(self, ids: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+        assert mask is not None
         model: Any = self.model
         first = model.embeddings.padding_idx + 1
         places = torch.arange(first, first + ids.shape[1])[None]
-        there = (mask.to(torch.float32) - 1.0)[:, None, None, :] * 1e4
+        there = (1.0 - mask.to(torch.float32))[:, None, None, :] * BLOCKED
         made = model(
             input_ids=ids, attention_mask=there, position_ids=places, token_type_ids=torch.zeros_like(ids)
         )
@@ -171,7 +175,7 @@ def load(folder: HubFolder, ask: Ask) -> Tower:
     if made is None:
         limit = model.config.text_config.max_position_embeddings - model.text_model.embeddings.padding_idx - 1
         asked = replace(ask, length=ask.length or min(_LENGTH, limit))
-        return text_tower(folder, asked, ClapText(model, output), limit, **space)
+        return text_tower(folder, asked, ClapText(model, output), read_words(folder), limit, **space)
     frames = _check(folder, made, model.config.audio_config)
     return tower(ClapSound(model, output, frames), made, **space)
 

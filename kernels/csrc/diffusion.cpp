@@ -4,7 +4,7 @@
 #include <cmath>
 #include <cstring>
 
-#include "instructions.hpp"
+#include "isa.hpp"
 
 namespace chiasm {
 namespace {
@@ -119,9 +119,8 @@ CHIASM_LOOPS(avx512, __attribute__((target("avx512f,avx512bw,avx512vl"))))
 
 const Loops &loops() {
 #ifdef __x86_64__
-    const char *name = instructions();
-    if (!std::strncmp(name, "avx512", 6)) return avx512::loops;
-    if (!std::strcmp(name, "avx2")) return avx2::loops;
+    if (isa() == Isa::avx512 || isa() == Isa::vnni) return avx512::loops;
+    if (isa() == Isa::avx2) return avx2::loops;
 #endif
     return plain::loops;
 }

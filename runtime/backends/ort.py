@@ -24,7 +24,9 @@ from ..errors import BackendError, MissingExtraError
 from ..values import Array, OnnxGraph, TensorSpec
 from .base import SessionOptions
 
-__all__ = ["RANK", "OrtBackend", "OrtSession", "open_backend", "open_session", "threads_for", "usable_threads", "why_not"]
+__all__ = [
+    "RANK", "OrtBackend", "OrtSession", "open_backend", "open_session", "threads_for", "usable_threads", "why_not",
+]  # fmt: skip
 
 RANK: int | None = 10
 SMALL_GRAPH = 8 * 2**20

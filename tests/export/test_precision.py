@@ -10,7 +10,8 @@ import pytest
 pytest.importorskip("onnx", reason="graphs are ONNX (pip install 'chiasm[export]')")
 
 from chiasm.export.graphs import FLOAT, HALF, Graph, check, serialise
-from chiasm.export.precision import FP32_OPERATORS, compress, to_fp16
+from chiasm.export.precision import FAR, FP32_OPERATORS, compress, to_fp16
+from chiasm.export.ranges import peaks
 from chiasm.export.rounding import rounded
 from chiasm.export.sessions import Runner
 from graphs import half, log_mel, model, normal, perceptron, residual
@@ -80,3 +81,51 @@ def test_the_rounding_is_that_of_half_and_overflow_shows() -> None:
     np.testing.assert_array_equal(_run(twin, x=x), half(x))
     x[0, 7] = 70000.0
     assert np.flatnonzero(~np.isfinite(_run(twin, x=x))).tolist() == [7]
+
+
+def _far() -> Any:
+    """T5's trouble in small: a residual stream beyond 65504 that a normalisation brings back."""
+    constants = {"up": normal(1, 16, 16, scale=4000.0), "g": np.ones(16, np.float32), "w": normal(2, 16, 16)}
+    lines = [("MatMul", "x up", "big"), ("Add", "big x", "stream"), ("Reshape", "stream shape", "flat"),
+             ("LayerNormalization", "flat g", "n", {"axis": -1}), ("MatMul", "n w", "y")]  # fmt: skip
+    return model(lines, {**constants, "shape": np.array([4, 16])}, {"x": (1, 4, 16)}, {"y": (4, 16)})
+
+
+def test_what_was_seen_to_go_too_far_stays_fp32() -> None:
+    feeds = [{"x": normal(7, 1, 4, 16, scale=3.0)}]
+    reach = peaks(_far(), feeds)
+    assert reach["stream"] > 65504
+    beyond = [name for name, peak in reach.items() if peak > FAR]
+    assert beyond == ["big", "stream", "flat"]
+    exact = Runner(serialise(_far()))(feeds[0])["y"]
+    blind = Runner(serialise(rounded(to_fp16(_far()))))(feeds[0])["y"]
+    assert not np.isfinite(blind).all()
+    made = to_fp16(_far(), beyond)
+    check(made, "test")
+    types = Graph(made).types()
+    assert types["y.half"] == HALF
+    assert np.abs(Runner(serialise(rounded(made)))(feeds[0])["y"] - exact).max() < 0.01 * np.abs(exact).max()
+
+
+def test_a_constant_that_half_cannot_hold_stays_fp32() -> None:
+    """The −3.4e38 of an attention mask: as FP16 it would be −∞, and a row of them NaN."""
+    lines = [("Add", "x mask", "s"), ("Softmax", "s", "p"), ("MatMul", "p w", "y")]
+    constants = {"mask": np.full((1, 8), np.finfo(np.float32).min), "w": normal(1, 8, 8)}
+    whole = model(lines, constants, {"x": (1, 8)}, {"y": (1, 8)})
+    made = to_fp16(whole)
+    x = normal(2, 1, 8)
+    np.testing.assert_allclose(_run(rounded(made), x=x), _run(whole, x=x), atol=0.01)
+    assert made.weights["mask"].dtype == np.float32
+
+
+def test_fp16_for_products_only() -> None:
+    made = to_fp16(perceptron(), products=True)
+    check(made, "test")
+    types = Graph(made).types()
+    halves = {node.op_type for node in made.graph.node for name in node.output if types[name] == HALF}
+    assert halves == {"MatMul", "Cast"}
+
+
+def test_infinite_constants_are_held_by_half() -> None:
+    whole = model([("Add", "x c", "y")], {"c": np.array([-np.inf, 1.0], np.float32)}, {"x": (1, 2)}, {"y": (1, 2)})
+    assert {value.dtype.name for value in to_fp16(whole).weights.values()} == {"float16"}

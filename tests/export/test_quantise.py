@@ -13,6 +13,8 @@ from hypothesis.extra.numpy import arrays
 
 pytest.importorskip("onnx", reason="graphs are ONNX (pip install 'chiasm[export]')")
 
+from chiasm.export import int8_weights
+from chiasm.export import quantise as quantising
 from chiasm.export.graphs import Graph, check, serialise
 from chiasm.export.int8_weights import per_channel
 from chiasm.export.quantise import candidates, dynamic_int8, static_int8, static_tensors
@@ -105,6 +107,67 @@ def test_only_the_named_nodes_change() -> None:
     assert _operators(made)["QuantizeLinear"] == 1
     with pytest.raises(ExportError, match="No calibrated range for tensor 'x'"):
         static_int8(whole, first, {})
+
+
+def _embedding(rows: int = 40) -> Any:
+    """ids as FP32 (1, 8) → look-up in a table, product → y."""
+    table = normal(4, rows, 16) * np.exp(normal(5, rows, 1))
+    lines = [("Cast", "x", "ids", {"to": 7}), ("Gather", "table ids", "e"), ("MatMul", "e w", "y")]
+    return model(lines, {"table": table, "w": normal(6, 16, 16)}, {"x": (1, 8)}, {"y": (1, 8, 16)})
+
+
+@pytest.mark.parametrize("method", ["dynamic", "static"])
+def test_rows_of_a_large_table_become_int8_each_with_its_scale(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert len(candidates(_embedding(), method)) == 1, "a small table is not worth it"
+    monkeypatch.setattr(quantising, "_TABLE", 640)
+    whole = _embedding()
+    nodes = candidates(whole, method)
+    assert nodes == ["node_1", "node_2"]
+    feeds = [{"x": np.random.default_rng(seed).integers(0, 40, (1, 8)).astype(np.float32)} for seed in range(4)]
+    if method == "dynamic":
+        made = dynamic_int8(whole, nodes)
+    else:
+        made = static_int8(whole, nodes, observe(whole, static_tensors(whole, nodes), feeds))
+    check(made, "test")
+    assert {value.dtype.name for value in made.weights.values() if value.shape == (40, 16)} == {"int8"}
+    rows = dynamic_int8(whole, nodes[:1])
+    for one, other in zip(run_all(serialise(whole), feeds), run_all(serialise(rows), feeds), strict=True):
+        assert np.abs(one["y"] - other["y"]).max() < 0.02 * np.abs(one["y"]).max()
+    assert all(np.isfinite(each["y"]).all() for each in run_all(serialise(made), feeds))
+
+
+def test_one_weight_in_two_positions_is_two_weights() -> None:
+    """A square matrix as it is and turned."""
+    lines = [("Gemm", "x w", "a", {"transB": 1}), ("Gemm", "a w", "y")]
+    whole = model(lines, {"w": normal(1, 32, 32)}, {"x": (1, 32)}, {"y": (1, 32)})
+    made = dynamic_int8(whole, candidates(whole, "dynamic"))
+    assert _cosine(whole, made) > 0.999
+
+
+def test_a_stack_of_matrices_is_left_alone() -> None:
+    """ONNX Runtime fuses such a product into an operator that takes one matrix only, and then fails."""
+    whole = model([("MatMul", "x w", "y")], {"w": normal(1, 4, 64, 64)}, {"x": (4, 8, 64)}, {"y": (4, 8, 64)})
+    assert candidates(whole, "dynamic") == candidates(whole, "static") == []
+
+
+def test_what_was_quantised_before_is_not_quantised_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, memo = residual(), {}
+    nodes = candidates(whole, "static")
+    seen = observe(whole, static_tensors(whole, nodes), _feeds(whole))
+    first = static_int8(whole, nodes, seen, memo)
+    monkeypatch.setattr(quantising, "per_channel", lambda *_: pytest.fail("quantised again"))
+    assert serialise(static_int8(whole, nodes, seen, memo)) == serialise(first)
+
+
+@given(arrays(np.float32, (9, 5), elements=st.floats(-50, 50, width=32)))
+def test_the_two_largest_of_a_row_are_found_whatever_the_chunks(rows: Any) -> None:
+    def slowly(row: Any) -> float:
+        ordered = np.sort(row)
+        return max(np.maximum(ordered[-2:], 0).sum(), np.maximum(-ordered[:2], 0).sum())
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(int8_weights, "_CHUNK", 10)
+        np.testing.assert_array_equal(int8_weights._pairs(rows), [slowly(row) for row in rows])
 
 
 @given(arrays(np.float32, (5, 7), elements=st.floats(-100, 100, width=32)), st.integers(0, 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -9,11 +10,14 @@ import pytest
 
 pytest.importorskip("onnx", reason="graphs are ONNX (pip install 'chiasm[export]')")
 
+from chiasm.export import measure, tune
 from chiasm.export.graphs import serialise
 from chiasm.export.measure import Difference, compare, interleaved, worst
 from chiasm.export.sessions import Runner
+from chiasm.export.shelf import Shelf
 from chiasm.export.tune import Choice, Refusal, quantise
 from chiasm.runtime.errors import ExportError
+from chiasm.runtime.values import OnnxGraph
 from graphs import model, normal, perceptron, residual
 
 
@@ -56,6 +60,59 @@ def test_an_unreachable_tolerance_is_refused_with_the_worst_tensor() -> None:
 def test_a_part_without_weights_has_no_int8() -> None:
     plain = model([("Relu", "x", "y")], {}, {"x": (1, 4)}, {"y": (1, 4)})
     assert quantise(plain, _feeds((1, 4)), _feeds((1, 4)), 0.99) is None
+
+
+def test_a_large_graph_takes_the_first_way_that_is_close_enough(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its attempts lie in files; those that lead nowhere are removed."""
+    monkeypatch.setattr(tune, "LARGE", 0)
+    shelf = Shelf(tmp_path, inline=0, least=1024)
+    whole = shelf.settle(perceptron())[1]
+    found = quantise(whole, _feeds((1, 4, 32)), _feeds((1, 4, 32), seed=50), 0.99, rounds=4, shelf=shelf)
+    assert isinstance(found, Choice)
+    assert (found.method, found.kept, found.ranking) == ("dynamic", (), None)
+    assert found.graph.folder == tmp_path
+    before = sorted(each.name for each in tmp_path.iterdir())
+    assert len(before) == 2
+    refused = quantise(whole, _feeds((1, 4, 32)), _feeds((1, 4, 32), seed=50), 1.01, rounds=4, shelf=shelf)
+    assert isinstance(refused, Refusal)
+    assert sorted(each.name for each in tmp_path.iterdir()) == before
+
+
+@pytest.mark.parametrize("budget", [0.0, 1000.0], ids=["estimated", "measured"])
+def test_a_large_graph_gives_back_what_its_budget_can_find(budget: float, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The fragile product's input mixes scales: that shows in the rounding errors as well as in a measurement."""
+    monkeypatch.setattr(tune, "LARGE", 0)
+    found = quantise(_fragile(), _feeds((1, 32)), _feeds((1, 32), seed=50), 0.995, rounds=4, budget=budget)
+    assert isinstance(found, Choice)
+    assert found.kept == ("node_1",)
+    assert found.ranking == ("each measured alone" if budget else "estimated from rounding errors")
+
+
+def test_what_fp32_gives_may_be_known_already() -> None:
+    checks = _feeds((1, 4, 32), seed=50)
+    wrong = [{"y": normal(1, 1, 4, 32)} for _ in checks]
+    found = quantise(perceptron(), _feeds((1, 4, 32)), checks, 0.99, rounds=4, reference=wrong)
+    assert isinstance(found, Refusal)
+    assert found.cosine < 0.5
+
+
+def test_graphs_too_large_to_be_open_together_are_timed_one_after_the_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[int] = []
+    real = measure.interleaved
+
+    def noted(runners: Any, *rest: Any) -> list[float]:
+        opened.append(len(runners))
+        return real(runners, *rest)
+
+    monkeypatch.setattr(measure, "interleaved", noted)
+    graphs = [OnnxGraph(serialise(perceptron()))] * 3
+    assert len(measure.timed(graphs, _feeds((1, 4, 32), 2), 3)) == 3
+    monkeypatch.setattr(measure, "_TOGETHER", 100)
+    times = measure.timed(graphs, _feeds((1, 4, 32), 2), 3)
+    assert opened == [3, 1, 1, 1]
+    assert all(0 < each < 1 for each in times)
 
 
 def test_compare_takes_the_worst_feed_of_each_output() -> None:
