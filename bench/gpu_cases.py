@@ -75,7 +75,8 @@ def _difference(made: Array, expected: Array) -> float:
 
 def _size(rng: np.random.Generator, most: int) -> int:
     """From 1 to `most`, small ones and odd ones as often as large ones."""
-    return int(rng.choice([1, 2, 3, rng.integers(1, 40), rng.integers(1, most)]))
+    lengths = (1, 2, 3, int(rng.integers(1, 40)), int(rng.integers(1, most)))
+    return lengths[int(rng.integers(len(lengths)))]
 
 
 def _images(gpu: Gpu, rng: np.random.Generator, most: int) -> Iterator[Pair]:
@@ -106,7 +107,8 @@ def _geometry(rng: np.random.Generator) -> dict[str, Any]:
 
 
 def _step(rng: np.random.Generator) -> Step:
-    return Step(0.0, 1.0, *(float(np.float32(value)) for value in rng.uniform(-2.0, 2.0, 4)), 0.75, 1.0, 0.0)
+    clean_x, clean_p, next_x, next_clean = (float(np.float32(value)) for value in rng.uniform(-2.0, 2.0, 4))
+    return Step(0.0, 1.0, clean_x, clean_p, next_x, next_clean, noise=0.75, alpha=1.0, sigma=0.0)
 
 
 def _steps(exact: bool) -> Callable[[Gpu, np.random.Generator, int], Iterator[Pair]]:

@@ -98,7 +98,7 @@ def measure(gpu: Gpu, clock: Clock, sizes: Sizes) -> list[Figure]:
 
 def _timed(gpu: Gpu, clock: Clock, sizes: Sizes, name: str, call: Callable[[], Any], moved: int, bound: str) -> Figure:
     recorder = _Recorder(gpu.driver)
-    before = driving.replaced(recorder)  # type: ignore[arg-type]
+    before = driving.replaced(recorder)
     try:
         kept = call()  # the arrays must live as long as the launches
     finally:
