@@ -39,7 +39,7 @@ import msgspec
 from ..runtime.errors import ExportError, MissingExtraError
 
 __all__ = [
-    "DecoderRecipe", "ExportRecipe", "FusionRecipe", "HeadRecipe", "ModalityRecipe", "ModelRecipe", "Recipe",
+    "ExportRecipe", "FusionRecipe", "HeadRecipe", "ModalityRecipe", "ModelRecipe", "Recipe",
     "read_recipe", "to_toml",
 ]  # fmt: skip
 
@@ -102,36 +102,6 @@ class HeadRecipe(_Table, frozen=True, kw_only=True):
     weights: str | None = None
 
 
-class DecoderRecipe(_Table, frozen=True, kw_only=True):
-    """A generator: a diffusers pipeline's folder, or a one-pass module of your own.
-
-    `pictures`: name → folder of an autoencoder whose decoder may be used in place of the pipeline's (AutoencoderTiny);
-    `lora`: folders or files fused into the denoiser; `schedule`: of the checkpoint, unless lcm, tcd, euler, …;
-    `size`: (height, width) in pixels; `steps`: the numbers of steps that are offered.
-    """
-
-    checkpoint: str | None = None
-    module: str | None = None
-    weights: str | None = None
-    preprocess: dict[str, Any] = {}
-    pictures: dict[str, str] = {}
-    default: str | None = None
-    lora: tuple[str, ...] = ()
-    schedule: str | None = None
-    size: tuple[int, int] | None = None
-    steps: tuple[int, ...] | None = None
-    guidance: float | None = None
-    encoder: bool = True
-
-
-class CaptionRecipe(_Table, frozen=True, kw_only=True):
-    """A captioner: the folder of a BLIP checkpoint."""
-
-    checkpoint: str
-    max_tokens: int | None = None
-    prompt: str | None = None
-
-
 class ExportRecipe(_Table, frozen=True, kw_only=True):
     """Which variants are made, and from which captures their INT8 ranges come: modality → file or folder."""
 
@@ -147,14 +117,7 @@ class Recipe(_Table, frozen=True, kw_only=True):
     modalities: dict[str, ModalityRecipe] = {}
     fusion: FusionRecipe | None = None
     heads: dict[str, HeadRecipe] = {}
-    decoder: DecoderRecipe | None = None
-    captions: dict[str, CaptionRecipe] = {}
     export: ExportRecipe = ExportRecipe()
-
-    def modules(self) -> tuple[str, ...]:
-        """Every `module = "file:factory"` in it: code that a person must allow by name before it is run."""
-        tables: list[Any] = [*self.modalities.values(), self.fusion, self.decoder]
-        return tuple(table.module for table in tables if table is not None and table.module)
 
 
 def read_recipe(path: Path) -> Recipe:
@@ -187,7 +150,7 @@ def _toml(data: bytes) -> dict[str, Any]:
 
 _TABLES: dict[str, type[msgspec.Struct]] = {
     "$": Recipe, "$.model": ModelRecipe, "$.modalities[...]": ModalityRecipe, "$.fusion": FusionRecipe,
-    "$.heads[...]": HeadRecipe, "$.decoder": DecoderRecipe, "$.captions[...]": CaptionRecipe, "$.export": ExportRecipe,
+    "$.heads[...]": HeadRecipe, "$.export": ExportRecipe,
 }  # fmt: skip
 
 
@@ -208,16 +171,14 @@ def _refusal(path: Path, complaint: str) -> ExportError:
 
 
 def _check(path: Path, recipe: Recipe) -> None:
-    if not (recipe.modalities or recipe.decoder or recipe.captions):
-        raise ExportError(f"{path} names nothing to export", expected="[modalities.NAME], [decoder] or [captions.NAME]")
+    if not recipe.modalities:
+        raise ExportError(f"{path} names nothing to export", expected="[modalities.NAME], once or more")
     for name, modality in recipe.modalities.items():
         if (modality.checkpoint is None) == (modality.module is None):
             found = "both" if modality.checkpoint else "neither"
             raise ExportError(f"{path}: modalities.{name}", found=found, expected="either checkpoint or module")
         if modality.module and modality.kind is None:
             raise ExportError(f"{path}: modalities.{name} has a module of your own", expected="its kind = 'image', …")
-    if recipe.fusion is not None and not recipe.modalities:
-        raise ExportError(f"{path} has [fusion] but nothing to fuse", expected="[modalities.NAME] tables")
     unknown = [name for name in recipe.export.calibration if name not in recipe.modalities]
     if unknown:
         raise ExportError(

@@ -49,8 +49,8 @@ def blip(folder: Path, size: Size, seed: int = 0, *, spread: float = 0.3, ending
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     edge = config.vision_config.image_size
-    size = {"height": edge, "width": edge}
-    processor: dict[str, Any] = {**_PROCESSOR, "size": size, "processor_class": "BlipProcessor"}
+    square = {"height": edge, "width": edge}
+    processor: dict[str, Any] = {**_PROCESSOR, "size": square, "processor_class": "BlipProcessor"}
     (folder / "preprocessor_config.json").write_text(json.dumps(processor), encoding="utf-8")
 
 
