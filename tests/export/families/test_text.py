@@ -17,6 +17,7 @@ import transformers
 from chiasm.bench.zoo import text as zoo
 from chiasm.export import interfaces
 from chiasm.export.families import Ask, Tower, family_of
+from chiasm.export.graphs import serialise
 from chiasm.export.hub import HubFolder
 from chiasm.export.sessions import Runner
 from chiasm.export.to_onnx import run_torch, to_onnx
@@ -113,7 +114,7 @@ def test_the_graph_is_the_tower(folders: Callable[[str], Path], name: str) -> No
     interface = interfaces.encoder(tower.modality)
     model = to_onnx(tower.module, interface, "note")
     assert not {node.op_type for node in model.graph.node} & UNWELCOME
-    run = Runner(model.SerializeToString())
+    run = Runner(serialise(model))
     for text in TEXTS:
         feeds = _feeds(tower, text)
         wanted, made = run_torch(tower.module, interface, feeds), run(feeds)
