@@ -19,17 +19,15 @@ from . import interfaces
 from .assembly import Assembly, PartSource
 from .checkpoints import (
     assemble_checkpoint,
-    build_module,
     is_own_format,
     load_checkpoint,
-    load_weights,
-    read_tensors,
 )
 from .families import Ask, Kind, Tower, family_of, kinds_of
 from .hub import HubFolder
 from .own_code import own_module, own_tower
 from .recipe import FusionRecipe, HeadRecipe, ModalityRecipe, Recipe, read_recipe, to_toml
 from .suggest import suggest
+from .weights import build_module, load_weights, read_tensors
 
 if TYPE_CHECKING:
     import torch

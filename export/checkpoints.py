@@ -9,7 +9,6 @@ Modules are built by their kind (`export/modules/__init__.py: KINDS`) in FP32 an
 
 from __future__ import annotations
 
-import importlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,17 +18,18 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import msgspec
 
-from ..runtime.errors import CheckpointError, MissingExtraError
+from ..runtime.errors import CheckpointError
 from ..runtime.manifest import DiffusionDecoder, Fusion, Head, Modality, Model, TextModality
 from . import interfaces
 from .assembly import Assembly, PartSource
+from .weights import build_module, load_weights
 
 if TYPE_CHECKING:
     import torch
 
 __all__ = [
-    "FORMAT", "VERSION", "Checkpoint", "Config", "assemble_checkpoint", "build_module", "is_own_format",
-    "load_checkpoint", "load_weights", "read_config", "read_tensors",
+    "FORMAT", "VERSION", "Checkpoint", "Config", "assemble_checkpoint", "is_own_format", "load_checkpoint",
+    "read_config",
 ]  # fmt: skip
 
 FORMAT = "chiasm-checkpoint"
@@ -280,67 +280,3 @@ def _load_module(folder: Path, part: str, entry: Mapping[str, Any]) -> torch.nn.
     module = build_module(part, entry)
     load_weights(module, folder / f"{part}.safetensors", part)
     return module.float().eval()
-
-
-def load_weights(module: torch.nn.Module, path: Path, part: str) -> None:
-    """Put the tensors of a safetensors file into a module: all of them, and nothing else. Raises `CheckpointError`."""
-    tensors = read_tensors(path, part)
-    _check_tensors(part, module.state_dict(), tensors)
-    module.load_state_dict(
-        {name: value.float() if value.is_floating_point() else value for name, value in tensors.items()}
-    )
-
-
-def build_module(part: str, entry: Mapping[str, Any]) -> torch.nn.Module:
-    """An untrained module from its entry in `modules`: `kind`, and its constructor's keyword arguments."""
-    from .modules import KINDS
-
-    numbers = dict(entry)
-    kind = str(numbers.pop("kind", None))
-    if kind not in KINDS:
-        raise CheckpointError(f"Unknown kind of module for {part!r}", found=kind, expected=" or ".join(sorted(KINDS)))
-    file, name = KINDS[kind].split(":")
-    try:
-        module: torch.nn.Module = getattr(importlib.import_module(f".modules.{file}", __package__), name)(**numbers)
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(error.name or "torch", "export", "Reading a checkpoint") from error
-    except (TypeError, ValueError, IndexError, ArithmeticError, RuntimeError, MemoryError) as error:
-        raise CheckpointError(f"The module of {part!r} cannot be built from config.json", found=str(error)) from error
-    return module
-
-
-def read_tensors(path: Path, part: str) -> dict[str, torch.Tensor]:
-    """Every tensor of a safetensors file, by name. Raises `CheckpointError`; `part` is for the message."""
-    try:
-        from safetensors import SafetensorError
-        from safetensors.torch import load_file
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(error.name or "safetensors", "export", "Reading a checkpoint") from error
-    if not path.is_file():
-        raise CheckpointError(f"The weights of {part!r} are missing", expected=f"a file at {path}")
-    try:
-        tensors: dict[str, torch.Tensor] = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise CheckpointError(f"{path} is not a readable safetensors file", found=str(error)) from error
-    return tensors
-
-
-def _check_tensors(part: str, wanted: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor]) -> None:
-    missing, unknown = sorted(set(wanted) - set(found)), sorted(set(found) - set(wanted))
-    if missing or unknown:
-        raise CheckpointError(
-            f"The tensors of {part!r} are not those of its module",
-            found=f"{len(unknown)} unknown ({', '.join(unknown[:3]) or 'none'})",
-            expected=f"{len(missing)} more ({', '.join(missing[:3]) or 'none'})",
-            fix="config.json and the weights must come from the same training.",
-        )
-    for name, tensor in wanted.items():
-        if tensor.shape != found[name].shape:
-            raise CheckpointError(
-                f"Tensor {name!r} of {part!r} has the wrong shape",
-                found=str(tuple(found[name].shape)),
-                expected=str(tuple(tensor.shape)),
-                fix="config.json and the weights must come from the same training.",
-            )
-        if found[name].is_floating_point() and not bool(found[name].isfinite().all()):
-            raise CheckpointError(f"Tensor {name!r} of {part!r} holds values that are not finite", fix="Train again.")

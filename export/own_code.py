@@ -17,9 +17,9 @@ import msgspec
 from ..runtime.errors import ExportError
 from ..runtime.manifest import Modality
 from . import interfaces
-from .checkpoints import load_weights
 from .families import Ask, Tower
 from .interfaces import example
+from .weights import load_weights
 
 if TYPE_CHECKING:
     import torch

@@ -1,4 +1,4 @@
-"""The manifest's structs of what makes pictures; decoder_rules.py has the promises between their fields."""
+"""The manifest's structs of what makes pictures, and words; decoder_rules.py and caption_rules.py have the promises."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import msgspec
 
 from ..kernels import Schedule
 
-__all__ = ["Decoder", "DiffusionDecoder", "OnePassDecoder", "PictureInput", "Prompt"]
+__all__ = ["Captioner", "Decoder", "DiffusionDecoder", "OnePassDecoder", "PictureInput", "Prompt"]
 
 
 class _Struct(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -75,3 +75,30 @@ class OnePassDecoder(_Struct, tag="one-pass", tag_field="kind", frozen=True, kw_
 
 
 Decoder = DiffusionDecoder | OnePassDecoder
+
+
+class Captioner(_Struct, frozen=True, kw_only=True):
+    """Describes in words what one modality's encoder saw, a token at a time, with caches of static size.
+
+    `prefill`: that encoder's tokens → the keys and values of the attention to them, once a picture; `step`: one token →
+    logits of the next, and what it adds to the caches. `length`: the most tokens, prompt and caption together; `cache`:
+    (layers, heads, size of a head). A text begins with `bos_id`, in the place of the tokenizer's first special token,
+    and ends with `eos_id`. `prompt`, `max_tokens`, `beams`, `length_penalty` and `early_stopping` are what the
+    checkpoint does unless asked otherwise; they mean what they mean in transformers.
+    """
+
+    modality: str
+    prefill: str
+    step: str
+    tokenizer: str
+    bos_id: int
+    eos_id: int
+    pad_id: int
+    vocabulary: int
+    length: int
+    cache: tuple[int, int, int]
+    prompt: str = ""
+    max_tokens: int = 20
+    beams: int = 1
+    length_penalty: float = 1.0
+    early_stopping: bool | Literal["never"] = False

@@ -10,7 +10,7 @@ from typing import Literal
 
 import msgspec
 
-from .decoders import Decoder, DiffusionDecoder, OnePassDecoder, PictureInput, Prompt
+from .decoders import Captioner, Decoder, DiffusionDecoder, OnePassDecoder, PictureInput, Prompt
 from .errors import InputError
 from .values import TensorSpec
 
@@ -243,33 +243,6 @@ class Space(_Struct, frozen=True, kw_only=True):
     scale: float
     bias: float = 0.0
     link: Literal["softmax", "sigmoid"] = "softmax"
-
-
-class Captioner(_Struct, frozen=True, kw_only=True):
-    """Describes in words what one modality's encoder saw, a token at a time, with caches of static size.
-
-    `prefill`: that encoder's tokens → the keys and values of the attention to them, once a picture; `step`: one token →
-    logits of the next, and what it adds to the caches. `length`: the most tokens, prompt and caption together; `cache`:
-    (layers, heads, size of a head). A text begins with `bos_id`, in the place of the tokenizer's first special token,
-    and ends with `eos_id`. `prompt`, `max_tokens`, `beams`, `length_penalty` and `early_stopping` are what the
-    checkpoint does unless asked otherwise; they mean what they mean in transformers.
-    """
-
-    modality: str
-    prefill: str
-    step: str
-    tokenizer: str
-    bos_id: int
-    eos_id: int
-    pad_id: int
-    vocabulary: int
-    length: int
-    cache: tuple[int, int, int]
-    prompt: str = ""
-    max_tokens: int = 20
-    beams: int = 1
-    length_penalty: float = 1.0
-    early_stopping: bool | Literal["never"] = False
 
 
 class Tolerances(_Struct, frozen=True, kw_only=True):

@@ -70,7 +70,7 @@ def small_checkpoint(
 ) -> Path:
     """Write a checkpoint into `folder`. Needs torch. `mutate` edits config.json after the weights are made."""
     import torch
-    from chiasm.export.checkpoints import build_module
+    from chiasm.export.weights import build_module
     from safetensors.torch import save_file
 
     folder.mkdir(parents=True, exist_ok=True)

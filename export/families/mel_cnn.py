@@ -16,10 +16,10 @@ from torch import Tensor, nn
 
 from ...runtime.errors import CheckpointError
 from ...runtime.mel import sound_shape
-from ..checkpoints import load_weights
 from ..extractors import extractor_of, sound_fields
 from ..hub import HubFolder
 from ..modules.encoders import AudioEncoder
+from ..weights import load_weights
 from . import Ask, Classifier, Kind, Tower
 from ._sound import check_features, modality, tower
 

@@ -124,7 +124,8 @@ def latent_to_image(
 ) -> Any:
     """float32 (3, H, W) → uint8 (H, W, 3), as `chiasm.kernels.latent_to_image`, bit for bit.
 
-    `check` waits for the stream to say whether there was a NaN; without it nothing waits, and a NaN becomes 0.
+    `check` waits for the stream to say whether there was a NaN; without it nothing waits, and a NaN becomes some
+    byte.
 
     Raises:
         KernelError: wrong dtype or shape, a NaN in the picture, `high` not above `low`, an unknown order.

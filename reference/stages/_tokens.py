@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from ...export.checkpoints import build_module
+from ...export.weights import build_module
 from ..context import Context
 from ..dataset import ATTRIBUTES, CAPTIONS, MODALITIES
 from ..metrics import SUBSETS

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from ...export.checkpoints import build_module
+from ...export.weights import build_module
 from ..context import Context, Stage
 from ..dataset import ATTRIBUTES, CAPTIONS, MODALITIES
 from ..metrics import top_hit_right

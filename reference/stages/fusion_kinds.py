@@ -10,8 +10,8 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from ...export.checkpoints import build_module
 from ...export.modules.fusion import FUSIONS
+from ...export.weights import build_module
 from ..context import Context, Stage
 from ._steps import cheap, rate, set_rate
 from ._tokens import encode_split, load_encoders

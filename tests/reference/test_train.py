@@ -11,7 +11,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs torch (pip install 'chiasm[export]')")
 
 
-from chiasm.export.checkpoints import build_module  # noqa: E402
+from chiasm.export.weights import build_module  # noqa: E402
 from chiasm.reference import train as training  # noqa: E402
 from chiasm.reference.context import Context, Stage  # noqa: E402
 from chiasm.reference.dataset import ATTRIBUTES, MODALITIES, SPLITS, open_scenes  # noqa: E402
