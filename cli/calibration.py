@@ -1,4 +1,4 @@
-"""Which captures `export` and `verify` use: a person's own files, or the reference street's scenes."""
+"""Which captures `export` and `verify` use: a person's own files, the reference street's scenes, or made-up ones."""
 
 from __future__ import annotations
 
@@ -19,7 +19,8 @@ CalibrationOption = Annotated[
     list[str] | None,
     typer.Option(
         "--calibration", metavar="MODALITY=PATH",
-        help="A file or folder of captures, once per modality. The reference model draws its own scenes.",
+        help="A file or folder of captures, once per modality; without any, variants are compared on made-up ones. "
+        "The reference model draws its own scenes.",
     ),
 ]  # fmt: skip
 SamplesOption = Annotated[
@@ -37,17 +38,13 @@ def find(
     progress: Callable[[str, float], object],
 ) -> Calibration:
     """Captures of every modality, and labelled samples where there are any. `ranges`: captures per modality."""
+    from ..export.captures import from_files, without_captures
     from ..reference import calibration as street
 
     if words:
-        from ..export.captures import from_files
-
         return from_files(modalities, _places(words), ranges)
     if not street.fits([each.name for each in modalities], labels):
-        raise InputError(
-            "This model is not the reference model, so it needs captures of your own",
-            fix="Give one --calibration MODALITY=PATH per modality: " + ", ".join(each.name for each in modalities),
-        )
+        return without_captures(modalities)
     return street.calibration(ranges, samples, progress)
 
 

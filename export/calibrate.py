@@ -56,10 +56,7 @@ class Calibration:
         if self.real:
             return ()
         count = max((len(packets) for packets in self.sets.values()), default=0)
-        return (
-            f"No captures were given: variants were compared on {count} made-up ones of each modality, "
-            "and INT8 that needs ranges (static) was not made",
-        )
+        return (f"No captures were given: variants were compared on {count} made-up ones of each modality",)
 
 
 def subsets(names: Sequence[str]) -> list[tuple[str, ...]]:

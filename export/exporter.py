@@ -13,6 +13,7 @@ from ..targets.memory import peak_mib
 from .assemble import open_assembly
 from .assembly import Assembly
 from .calibrate import Calibration
+from .captures import without_captures
 from .measure import timed
 from .mend import verify_fused
 from .pack import beside, check_target, graph_file, make_manifest, make_variant, pack
@@ -25,12 +26,14 @@ from .workshop import Made, Workshop
 
 __all__ = ["export"]
 
+_NO_RANGES = "INT8 that needs ranges of captures (static) was not made"
+
 
 def export(
     source: str | Path | Assembly,
     out: str | Path,
     *,
-    calibration: Calibration,
+    calibration: Calibration | None = None,
     settings: Settings | None = None,
     modules: Collection[str] = (),
     progress: Progress = lambda words, fraction: None,
@@ -38,18 +41,20 @@ def export(
     """Export a recipe, or a checkpoint folder, into the bundle `out` (replaced as a whole if it is there).
 
     `source`: a recipe's TOML file, a folder as a model hub serves it, a checkpoint of chiasm's own format, or what
-    `open_assembly` made of one. `modules`: code of your own ("file.py:factory") that the recipe may run. Returns `out`.
+    `open_assembly` made of one. `modules`: code of your own ("file.py:factory") that the recipe may run. Without a
+    `calibration` variants are compared on made-up captures, and INT8 that needs ranges is not made. Returns `out`.
 
     Raises `CheckpointError`, `ExportError`, `ToleranceError` (FP32 is not torch's equal), `InputError` (an unusable
     calibration capture) and `MissingExtraError`; then `out` is as it was.
     """
     out = Path(out)
-    if not calibration.sets:
-        raise ExportError("An export needs calibration captures", fix="Give some for every modality.")
     check_target(out)
     progress("reading the checkpoint", 0.0)
     start = time.monotonic()
     assembly = source if isinstance(source, Assembly) else open_assembly(Path(source), modules)[0]
+    calibration = without_captures(assembly.modalities) if calibration is None else calibration
+    if assembly.modalities and not calibration.sets:
+        raise ExportError("An export needs calibration captures", fix="Give some for every modality.")
     with beside(out) as folder:
         chosen = settings or Settings()
         work = Workshop(assembly, calibration, chosen, progress, Shelf(folder, inline=chosen.inline))
@@ -122,6 +127,7 @@ def _report(
         packages=packages(),
         seconds=seconds,
         peak_mib=max([*peaks, peak_mib() or 0.0]) if peaks else None,
+        notes=work.calibration.notes + (() if work.calibration.real else (_NO_RANGES,)),
     )
 
 

@@ -127,22 +127,24 @@ def quantise(
     reference: Sequence[Mapping[str, Array]] | None = None,
     shelf: Shelf | None = None,
     budget: float = 60.0,
+    static: bool = True,
 ) -> Choice | Refusal | None:
     """The best INT8 graph of `model`, or why there is none; None for a part that has nothing to quantise.
 
     `feeds` set the ranges; on `checks` every output must keep a cosine of at least `tolerance` with FP32 on every feed.
-    `reference`: what FP32 gives on them, if that is known.
+    `reference`: what FP32 gives on them, if that is known. `static` false: the feeds are no captures, so that only what
+    needs no ranges is quantised.
     """
     model, shelf = as_model(model), shelf or Shelf()
-    static = candidates(model, "static")
-    if not static:
+    named = candidates(model, "static" if static else "dynamic")
+    if not named:
         return None
-    axes = input_axes(model, static) if model.nbytes >= LARGE else {}
-    seen = survey(model, static_tensors(model, static), feeds, shelf, axes)
+    axes = input_axes(model, named) if model.nbytes >= LARGE else {}
+    seen = survey(model, static_tensors(model, named), feeds, shelf, axes)
     known = run_all(shelf.keep(model), checks) if reference is None else reference
     part = _Part(model, checks, known, seen, shelf, budget)
     results: list[Choice | Refusal] = []
-    for method, build, nodes in _ways(part):
+    for method, build, nodes in _ways(part, static):
         results.append(_attempt(part, method, build, nodes, tolerance))
         if part.large and isinstance(results[-1], Choice):
             break
@@ -165,14 +167,16 @@ def _fastest(choices: Sequence[Choice], checks: Sequence[Mapping[str, Array]], r
     return Choice(chosen.graph, chosen.method, chosen.kept, chosen.differences, times[best], chosen.ranking)
 
 
-def _ways(part: _Part) -> list[tuple[str, Build, list[str]]]:
+def _ways(part: _Part, static: bool) -> list[tuple[str, Build, list[str]]]:
     """Name, builder and operators of each way that fits this graph; of a large one the likely fastest first."""
     products, everything = candidates(part.model, "dynamic"), candidates(part.model, "static")
     convolutions = [name for name in everything if name not in products]
     ranges, memo = part.ranges, part.memo
     ways: list[tuple[str, Build, list[str]]] = []
-    if products and not convolutions:
+    if products and not (convolutions and static):
         ways.append(("dynamic", lambda nodes: dynamic_int8(part.model, nodes, memo), products))
+    if not static:
+        return ways
     ways.append(("static", lambda nodes: static_int8(part.model, nodes, ranges, memo), everything))
     if products and convolutions:
         ways.append(("static and dynamic", lambda nodes: _both(part, nodes, set(products), ranges), everything))

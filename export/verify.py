@@ -221,7 +221,7 @@ def verify(
         report = FusedReport(samples=len(samples), accuracy=made)
     whole = Report(
         passed=True, reference="torch" if assembly else "fp32 graph", tolerances=manifest.tolerances, parts=parts,
-        fused=report, machine=machine().to_dict(), packages=packages(), notes=() if halves else (_NO_HALVES,),
+        fused=report, machine=machine().to_dict(), packages=packages(), notes=calibration.notes + (() if halves else (_NO_HALVES,)),
     )  # fmt: skip
     return msgspec.structs.replace(whole, passed=not failures(whole, manifest.fused.default))
 

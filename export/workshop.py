@@ -192,7 +192,7 @@ class Workshop:
         work, settings = self.works[part], self.settings
         found: Any = quantise(
             parse(work.source) if model is None else model, work.feeds, work.checks, tolerance, work.pace.rounds,
-            reference=work.exact, shelf=self.shelf, budget=settings.ranking_s,
+            reference=work.exact, shelf=self.shelf, budget=settings.ranking_s, static=self.calibration.real,
         )  # fmt: skip
         before = self.variants[part].pop("int8-cpu", None)
         if before is not None:

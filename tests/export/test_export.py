@@ -216,6 +216,23 @@ def test_a_part_that_tips_decisions_is_made_closer_or_refused(monkeypatch: pytes
     assert log == ["closer", "closer", "refused image int8-cpu hazard with image 0.12"]
 
 
+def test_an_export_without_captures(checkpoint: Path, traced: None, tmp_path: Path) -> None:
+    """Variants are compared on made-up captures; INT8 that needs ranges is left out, and the report says both."""
+    out = export(checkpoint, tmp_path / "out", settings=LOOSE)
+    report = decode((out / "verify.json").read_bytes())
+    assert report.passed
+    assert report.fused is None
+    assert [note.split(":")[0] for note in report.notes] == [
+        "No captures were given",
+        "INT8 that needs ranges of captures (static) was not made",
+    ]
+    assert {each.feeds for part, each in report.parts.items() if part in NAMES} == {3}
+    made = {part: each.variants for part, each in report.parts.items()}
+    assert all({"fp32", "fp16"} <= set(own) for own in made.values())
+    assert {own["int8-cpu"].method for own in made.values() if "int8-cpu" in own} == {"dynamic"}
+    assert "int8-cpu" in made["text"]
+
+
 def test_refusals_before_any_work(checkpoint: Path, tmp_path: Path) -> None:
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").write_bytes(b"")

@@ -13,6 +13,7 @@ pytest.importorskip("onnx", reason="graphs are ONNX (pip install 'chiasm[export]
 from chiasm.export import measure, tune
 from chiasm.export.graphs import serialise
 from chiasm.export.measure import Difference, compare, interleaved, worst
+from chiasm.export.model import parse
 from chiasm.export.sessions import Runner
 from chiasm.export.shelf import Shelf
 from chiasm.export.tune import Choice, Refusal, quantise
@@ -48,6 +49,17 @@ def test_the_operator_that_costs_most_stays_fp32() -> None:
     assert isinstance(found, Choice)
     assert found.kept == ("node_1",)
     assert found.differences["y"].cosine >= 0.995
+
+
+def test_without_captures_nothing_that_needs_ranges_is_quantised() -> None:
+    """Convolutions stay FP32 beside products that take the range of each input as it comes."""
+    for given, shape in ((perceptron(), (1, 4, 32)), (residual(), (1, 3, 8, 8))):
+        found = quantise(given, _feeds(shape, 3), _feeds(shape, 3, seed=50), 0.9, rounds=4, static=False)
+        assert isinstance(found, Choice)
+        assert found.method == "dynamic"
+        kinds = {node.op_type for node in parse(found.graph).graph.node}
+        assert "MatMulInteger" in kinds
+        assert "QuantizeLinear" not in kinds
 
 
 def test_an_unreachable_tolerance_is_refused_with_the_worst_tensor() -> None:
