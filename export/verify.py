@@ -219,9 +219,10 @@ def verify(
             manifest, variants, present, samples, labels, lambda words, share: progress(words, 0.3 + 0.7 * share)
         )
         report = FusedReport(samples=len(samples), accuracy=made)
+    notes = calibration.notes + (() if halves else (_NO_HALVES,))
     whole = Report(
         passed=True, reference="torch" if assembly else "fp32 graph", tolerances=manifest.tolerances, parts=parts,
-        fused=report, machine=machine().to_dict(), packages=packages(), notes=calibration.notes + (() if halves else (_NO_HALVES,)),
+        fused=report, machine=machine().to_dict(), packages=packages(), notes=notes,
     )  # fmt: skip
     return msgspec.structs.replace(whole, passed=not failures(whole, manifest.fused.default))
 

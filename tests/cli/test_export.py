@@ -16,7 +16,6 @@ from chiasm.cli import calibration
 from chiasm.export.calibrate import Calibration, Sample
 from chiasm.reference import calibration as street
 from chiasm.runtime.bundle import open_bundle
-from chiasm.runtime.errors import InputError
 
 Call = Callable[..., Any]
 
@@ -134,8 +133,9 @@ def test_the_street_serves_only_the_model_it_was_made_for() -> None:
     assert street.fits(("image", "text", "audio", "radar"), labels)
     assert not street.fits(("image", "text"), labels)
     assert not street.fits(("image", "text", "audio", "radar"), {**labels, "hazard": ("clear",)})
-    with pytest.raises(InputError, match="captures of your own"):
-        calibration.find([], {}, None, ranges=4, samples=20, progress=lambda words, share: None)
+    made = calibration.find([], {}, None, ranges=4, samples=20, progress=lambda words, share: None)
+    assert made.notes, "a model without captures is compared on made-up ones, and the report says so"
+    assert not made.samples
 
 
 def test_the_streets_scenes_are_labelled_seeded_and_apart() -> None:
