@@ -1,9 +1,9 @@
 """Checkpoints of the sound models: wav2vec 2.0, HuBERT, AST, Whisper, and a mel-spectrogram CNN of our own.
 
 The classes' own initialisation gives sane activations for wav2vec 2.0, HuBERT and AST. Whisper's is too weak: its
-convolutions pass on a hundredth of what comes in, and the sinusoids of the positions drown it (embeddings of different
-sounds agree to a cosine of 0.9998), so they are scaled up here. The shares of the layers, where a head reads all of
-them, are drawn too: the classes begin with equal ones.
+convolutions pass on little of what comes in, and the sinusoids of the positions drown it (of the tiny size, embeddings
+of different features agree to a cosine of 0.9998), so they are scaled up here. The shares of the layers, where a head
+reads all of them, are drawn too: the classes begin with equal ones.
 """
 
 from __future__ import annotations

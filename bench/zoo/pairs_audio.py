@@ -1,9 +1,9 @@
 """Checkpoints of CLAP: sound and text in one space, the sound with the fusion of crops or without.
 
 Real sizes are those of clap-htsat-unfused and -fused: HTSAT-tiny over 10 s at 48 kHz, and RoBERTa-base. The class's own
-initialisation lets the sounds vanish beside the constants (embeddings of noise and of a tone agree to a cosine of
-0.999), so the weights of the audio tower are drawn wider; the statistics of its first batch normalisation are of the
-decibels that it normalises.
+initialisation hardly tells sounds apart (of the real size, embeddings of noise and of a tone agree to a cosine of
+0.95), so the weights of the audio tower are drawn wider (then 0.07), and the statistics of its first batch
+normalisation are of the decibels that it normalises.
 """
 
 from __future__ import annotations
