@@ -42,6 +42,32 @@ std::size_t place(const Plan &plan, std::size_t channel, std::size_t y, std::siz
     return plan.item * (plan.hwc ? pixel * 3 + channel : channel * plan.height * plan.width + pixel);
 }
 
+// Pixels `from` to `to`, counted from the beginning of row `y` on, become the margin's elements.
+template <typename Element>
+void fill(const Plan &plan, void *out, std::size_t y, std::size_t from, std::size_t to) {
+    Element margin[3];
+    std::memcpy(margin, plan.margin.data(), sizeof margin);
+    Element *first = static_cast<Element *>(out);
+    const std::size_t pixel = y * plan.width + from, count = to - from;
+    if (plan.hwc) {
+        for (Element *at = first + 3 * pixel, *end = at + 3 * count; at != end; at += 3) std::copy_n(margin, 3, at);
+        return;
+    }
+    for (std::size_t channel = 0; channel < 3; ++channel)
+        std::fill_n(first + channel * plan.height * plan.width + pixel, count, margin[channel]);
+}
+
+template <typename Element>
+void fill_margins(const Plan &plan, void *out) {
+    const std::size_t bottom = plan.top + plan.rows_made(), right = plan.left + plan.columns_made();
+    fill<Element>(plan, out, 0, 0, plan.top * plan.width);
+    for (std::size_t y = plan.top; y < bottom; ++y) {
+        fill<Element>(plan, out, y, 0, plan.left);
+        fill<Element>(plan, out, y, right, plan.width);
+    }
+    fill<Element>(plan, out, bottom, 0, (plan.height - bottom) * plan.width);
+}
+
 }  // namespace
 
 void emit(const std::vector<Output> &outputs, const std::uint8_t *row, std::size_t pixel, std::size_t y) {
@@ -61,18 +87,9 @@ void emit(const std::vector<Output> &outputs, const std::uint8_t *row, std::size
 
 void emit_margins(const Plan &plan, void *out) {
     if (plan.margin.empty()) return;
-    const std::size_t bottom = plan.top + plan.rows_made(), right = plan.left + plan.columns_made();
-    const auto fill = [&](std::size_t channel, std::size_t y, std::size_t from, std::size_t to) {
-        for (std::size_t x = from; x < to; ++x)
-            std::memcpy(static_cast<std::uint8_t *>(out) + place(plan, channel, y, x), plan.margin.data() + channel * plan.item,
-                        plan.item);
-    };
-    for (std::size_t channel = 0; channel < 3; ++channel)
-        for (std::size_t y = 0; y < plan.height; ++y) {
-            const bool beside = y < plan.top || y >= bottom;
-            fill(channel, y, 0, beside ? plan.width : plan.left);
-            if (!beside) fill(channel, y, right, plan.width);
-        }
+    if (plan.item == 4) fill_margins<std::uint32_t>(plan, out);
+    if (plan.item == 2) fill_margins<std::uint16_t>(plan, out);
+    if (plan.item == 1) fill_margins<std::uint8_t>(plan, out);
 }
 
 }  // namespace chiasm

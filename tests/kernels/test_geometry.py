@@ -76,6 +76,15 @@ def test_longest_edge(rounding: str, source: tuple[int, int], scaled: tuple[int,
     assert turned == scaled[::-1]
 
 
+def test_scaled_names_the_size_before_the_crop() -> None:
+    spec = ImageSpec(64, 64, resize="exact", scaled=(73, 129))
+    assert scaled_size(spec, (360, 640)) == (73, 129)
+    plan = plan_image(spec, (360, 640))
+    expected = plan_axis(640, 129, 32, 64, "bilinear")
+    assert isinstance(plan.columns, Axis)
+    assert (plan.columns.weight == expected.weight).all()
+
+
 def made(plan: Plan) -> tuple[int, int]:
     rows, columns = (axis.start if isinstance(axis, Axis) else axis.first for axis in (plan.rows, plan.columns))
     return len(rows), len(columns)

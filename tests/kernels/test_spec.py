@@ -43,6 +43,8 @@ def test_shape_is_the_tensors() -> None:
         ({"scaled": (4, 0), "resize": "exact"}, "scaled"),
         ({"scaled": (4,), "resize": "exact"}, "scaled"),
         ({"scaled": (4, 4)}, "scaled"),
+        ({"scaled": (0, 4), "resize": "exact"}, "scaled"),
+        ({"scaled": 4, "resize": "exact"}, "scaled"),
         ({"box": (0, 0, 4)}, "box"),
         ({"box": (0, 0, 0, 4)}, "box"),
         ({"box": (-1, 0, 4, 4)}, "box"),
