@@ -43,7 +43,7 @@ class Settings:
     checks: int = 96
     worth: float = 0.95
     rounds: int = 60
-    pass_s: float = 4.0
+    pass_s: float = 2.0
     ranking_s: float = 60.0
     inline: int = INLINE
     aims: Mapping[str, float] = field(default_factory=lambda: {"denoiser": 0.995, "picture": 0.997})
