@@ -115,5 +115,3 @@ def _decode(path: Path, kind: type[_T]) -> _T:
         return msgspec.toml.decode(data, type=kind, strict=False)
     except msgspec.DecodeError as error:  # ValidationError among them
         raise TargetError(f"{path.name} is not a description of a target: {error}") from None
-
-

@@ -1,7 +1,7 @@
 """What is known of a device: the structs of `targets/*.toml`, each number with where it comes from.
 
-Rates are dense: no figure counts on 2:4 sparsity, and where a maker prints only the sparse one, the note says that it was
-halved. What no source was found for is left out, and named in `missing`.
+Rates are dense: no figure counts on 2:4 sparsity, and where a maker prints only the sparse one, the note says that it
+was halved. What no source was found for is left out, and named in `missing`.
 """
 
 from __future__ import annotations
