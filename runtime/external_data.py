@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 from .errors import BundleError
 
-__all__ = ["Fetch", "inline_external_data", "locations"]
+__all__ = ["Fetch", "fields", "inline_external_data", "locations"]
 
 Fetch = Callable[[str, int, int | None], bytes | None]
 """(file, offset, length) → the bytes to put inside, or None: they stay where they are."""
@@ -57,7 +57,7 @@ def _rewrite(data: bytes, kind: str, fetch: Fetch, depth: int) -> bytes:
     if kind == "tensor":
         return _tensor(data, fetch)
     inner, out = _MESSAGES[kind], bytearray()
-    for number, wire, field, content in _fields(data):
+    for number, wire, field, content in fields(data):
         child = inner.get(number) if wire == 2 else None
         if child is None:
             out += field
@@ -69,7 +69,7 @@ def _rewrite(data: bytes, kind: str, fetch: Fetch, depth: int) -> bytes:
 
 def _tensor(data: bytes, fetch: Fetch) -> bytes:
     out, entries, external = bytearray(), {}, False
-    for number, wire, field, content in _fields(data):
+    for number, wire, field, content in fields(data):
         if number == _EXTERNAL_DATA and wire == 2:
             key, value = _entry(content)
             entries[key] = value
@@ -95,7 +95,7 @@ def _tensor(data: bytes, fetch: Fetch) -> bytes:
 
 def _entry(data: bytes) -> tuple[str, str]:
     """A StringStringEntryProto: key is field 1, value is field 2."""
-    texts = {number: content for number, wire, _, content in _fields(data) if wire == 2}
+    texts = {number: content for number, wire, _, content in fields(data) if wire == 2}
     try:
         return texts.get(1, b"").decode(), texts.get(2, b"").decode()
     except UnicodeDecodeError:
@@ -111,7 +111,7 @@ def _number(entries: dict[str, str], key: str) -> int | None:
     return int(text)
 
 
-def _fields(data: bytes) -> Iterator[tuple[int, int, bytes, bytes]]:
+def fields(data: bytes) -> Iterator[tuple[int, int, bytes, bytes]]:
     """(field number, wire type, the field with its key, its content) of one message."""
     at, end = 0, len(data)
     while at < end:
