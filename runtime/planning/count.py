@@ -23,6 +23,7 @@ _IN_PLACE = {
     "Clip", "Softmax", "LeakyRelu", "Elu", "HardSigmoid", "HardSwish", "Softplus", "Floor", "Ceil", "Round",
     "Add", "Sub", "Mul", "Div", "Pow", "Min", "Max", "Where",
 }  # fmt: skip
+_MOVED = _VIEWS | {"Transpose"}
 _INTEGER = {"MatMulInteger", "ConvInteger", "QLinearMatMul", "QLinearConv"}
 _RATE = {"float32": "fp32", "float64": "fp32", "bfloat16": "fp16", "float16": "fp16", "float8": "fp8"}
 
@@ -60,8 +61,10 @@ def count(graph: Graph) -> Count:
     tensors = inferred.tensors
     constants = _constants(graph)
     done: dict[str, int] = {}
-    dequantised = {node.outputs[0] for node in graph.nodes if node.op == "DequantizeLinear"}
+    dequantised: set[str] = set()
     for node in graph.nodes:
+        if node.op == "DequantizeLinear" or (node.op in _MOVED and node.inputs[0] in dequantised):
+            dequantised.add(node.outputs[0])
         output = tensors.get(node.outputs[0])
         if node.outputs[0] in constants or output is None:
             continue
@@ -76,7 +79,7 @@ def count(graph: Graph) -> Count:
         weights=_weights(graph, tensors, constants),
         inputs=sum(tensor.nbytes for tensor in graph.inputs.values()),
         outputs=sum(tensors[name].nbytes for name in graph.outputs if name in tensors),
-        activations=_peak(graph, tensors, constants),
+        activations=_peak(graph, tensors),
         nodes=len(graph.nodes),
         unknown=inferred.unknown,
     )
@@ -89,11 +92,11 @@ def _precision(node: Node, dequantised: set[str], data: Tensor | None) -> str:
     return _RATE.get(data.dtype if data is not None else "float32", "int8")
 
 
-def _constants(graph: Graph) -> set[str]:
-    """Tensors that hang on weights alone. Weights are kept quantised: what dequantises them runs with the model."""
+def _constants(graph: Graph, *, folded: bool = False) -> set[str]:
+    """Tensors that hang on weights alone. Weights are kept quantised: unless `folded`, dequantising them ends it."""
     known = set(graph.weights)
     for node in graph.nodes:
-        if all(name in known for name in node.inputs if name) and node.op != "DequantizeLinear":
+        if all(name in known for name in node.inputs if name) and (folded or node.op != "DequantizeLinear"):
             known.update(node.outputs)
     return known
 
@@ -104,12 +107,9 @@ def _weights(graph: Graph, tensors: Mapping[str, Tensor], constants: set[str]) -
     return sum(tensors[name].nbytes for name in (read | set(graph.outputs)) & constants if name in tensors)
 
 
-def _peak(graph: Graph, tensors: Mapping[str, Tensor], constants: set[str]) -> int:
+def _peak(graph: Graph, tensors: Mapping[str, Tensor]) -> int:
     """The most bytes of intermediate tensors that live at once. Inputs and outputs have buffers of their own."""
-    apart = constants | set(graph.inputs) | set(graph.outputs)
-    weights_only = {node.outputs[0] for node in graph.nodes if node.op == "DequantizeLinear"
-                    and all(name in constants for name in node.inputs if name)}  # fmt: skip
-    apart |= weights_only
+    apart = _constants(graph, folded=True) | set(graph.inputs) | set(graph.outputs)
     owner = _owners(graph, apart)
     last = {owner.get(name, name): index for index, node in enumerate(graph.nodes) for name in node.inputs}
     live: dict[str, int] = {}

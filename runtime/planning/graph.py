@@ -164,12 +164,14 @@ def _attribute(data: bytes) -> tuple[str, Any]:
 
 
 def _tensor(data: bytes) -> tuple[str, Tensor]:
-    name, kind, dims, raw, numbers = "", 0, [], None, []
+    name, kind, dims, raw, numbers, floats = "", 0, [], None, [], b""
     for number, wire, _, content in fields(data):
         if number == 1:
             dims += _ints(content) if wire == 2 else [_int(content)]
         elif number == 2:
             kind = _int(content)
+        elif number == 4:
+            floats += content
         elif number in (5, 7):
             numbers += _ints(content) if wire == 2 else [_int(content)]
         elif number == 8:
@@ -177,6 +179,7 @@ def _tensor(data: bytes) -> tuple[str, Tensor]:
         elif number == 9:
             raw = content
     tensor = Tensor(_dtype(kind), tuple(dims))
+    raw = floats if floats and tensor.dtype == "float32" else raw
     return name, Tensor(tensor.dtype, tensor.shape, _value(tensor, raw, numbers))
 
 

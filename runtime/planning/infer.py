@@ -19,7 +19,10 @@ __all__ = ["Inferred", "infer"]
 
 @dataclass(frozen=True)
 class Inferred:
-    """`tensors`: what is known, by name; `unknown`: operations whose result is not, each once, and how many in all."""
+    """`tensors`: what is known, by name; `unknown`: operations that no rule could follow, and how often each.
+
+    What reads the result of such a one is unknown too, and not counted again.
+    """
 
     tensors: Mapping[str, Tensor]
     unknown: Mapping[str, int]
@@ -35,20 +38,22 @@ def infer(graph: Graph) -> Inferred:
     tensors: dict[str, Tensor] = {**graph.weights, **graph.inputs}
     unknown: dict[str, int] = {}
     for node in graph.nodes:
-        made = _outputs(node, [tensors.get(name) if name else None for name in node.inputs], graph.opset)
+        inputs = [tensors.get(name) if name else None for name in node.inputs]
+        blind = any(tensor is None for tensor, name in zip(inputs, node.inputs, strict=True) if name)
+        made = None if blind else _outputs(node, inputs, graph.opset)
+        if made is None and not blind:
+            unknown[node.kind] = unknown.get(node.kind, 0) + 1
         for index, name in enumerate(node.outputs):
             known = made[index] if made is not None and index < len(made) else None
             promised = graph.outputs.get(name)
             if known is not None or promised is not None:
                 tensors[name] = known if known is not None else promised  # type: ignore[assignment]
-            elif name:
-                unknown[node.kind] = unknown.get(node.kind, 0) + 1
     return Inferred(tensors, unknown)
 
 
 def _outputs(node: Node, inputs: Sequence[Tensor | None], opset: int) -> Sequence[Tensor | None] | None:
     rule = RULES.get(node.kind)
-    if rule is None or any(tensor is None for tensor, name in zip(inputs, node.inputs, strict=True) if name):
+    if rule is None:
         return None
     try:
         made = rule(node, inputs, opset)
