@@ -6,25 +6,15 @@ import importlib
 import importlib.util
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from importlib import metadata
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from .checks import Check, device, gpu_variants, room
 from .common import EXTRAS, BackendOption, JsonOption, PrecisionOption, bundle_path, emit_json, stdout
-
-State = Literal["ok", "absent", "broken"]
-
-
-@dataclass(frozen=True)
-class Check:
-    """One finding. `absent`: optional and not there; `broken`: something needed does not work. `fix` mends it."""
-
-    name: str
-    state: State
-    found: str
-    fix: str | None = None
 
 
 def command(
@@ -37,10 +27,13 @@ def command(
 ) -> None:
     """Check this installation and a bundle.
 
-    Looked at: packages, extension, backends, extras; every part is opened and run once. Exit code 0 when the
-    bundle runs here, 1 when something needed does not work.
+    Looked at: the device, packages, extension, backends and what each lacks, extras; every part is opened and run
+    once, and whether all of them have room is counted. Exit code 0 when the bundle runs here, 1 when something needed
+    does not work.
     """
-    checks = [*_python(), _extension(), _cuda(), *_backends(), *_extras(), *_bundle(bundle, backend, precision)]
+    checks = [
+        *_python(), _extension(), _cuda(), *_backends(), *device(), *_extras(), *_bundle(bundle, backend, precision)
+    ]  # fmt: skip
     broken = any(check.state == "broken" for check in checks)
     if as_json:
         emit_json({"ok": not broken, "machine": _machine(), "checks": [asdict(check) for check in checks]})
@@ -158,7 +151,7 @@ def _bundle(word: str, backend: str, precision: str) -> Iterator[Check]:
     yield from _parts(path, backend, precision)
 
 
-def _parts(path: object, backend: str, precision: str) -> Iterator[Check]:
+def _parts(path: Path, backend: str, precision: str) -> Iterator[Check]:
     from ..bench.parts import try_parts
     from ..runtime.errors import ChiasmError
 
@@ -167,9 +160,11 @@ def _parts(path: object, backend: str, precision: str) -> Iterator[Check]:
     except ChiasmError as error:
         yield Check("bundle parts", "broken", str(error))
         return
+    others = gpu_variants(path)
     for name, outcome in opened.items():
         broken = isinstance(outcome, ChiasmError)
-        yield Check(f"part {name}", "broken" if broken else "ok", str(outcome))
+        yield Check(f"part {name}", "broken" if broken else "ok", f"{outcome}; {others[name]}")
+    yield room(path)
 
 
 def _print(checks: list[Check]) -> None:

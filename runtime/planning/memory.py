@@ -21,11 +21,12 @@ Verdict = Literal["fits", "tight", "does not fit", "not known"]
 
 @dataclass(frozen=True)
 class Line:
-    """A line of a sum: MiB, negative where they are taken away; `source` says where the figure comes from."""
+    """A line of a sum: MiB, negative where they are taken away; `source`: where it comes from; `note`: in short."""
 
     what: str
     mib: float
     source: str
+    note: str = ""
 
 
 def ours(target: Target, available_mib: float | None = None) -> list[Line] | None:
@@ -40,8 +41,7 @@ def ours(target: Target, available_mib: float | None = None) -> list[Line] | Non
     taken = {"firmware and kernel": memory.reserved_mib, "system without desktop": memory.system_mib}
     for what, figure in taken.items():
         if figure is not None:
-            note = f" ({figure.note})" if figure.note else ""
-            lines.append(Line(what, -figure.value, target.sources[figure.source] + note))
+            lines.append(Line(what, -figure.value, target.sources[figure.source], figure.note))
     return lines
 
 
@@ -58,7 +58,7 @@ def needed(target: Target, parts: Sequence[tuple[str, str, Count]]) -> list[Line
         lines.append(Line("ONNX Runtime's graphs", SESSION_MIB * len(parts), "1.4 MiB each, measured"))
     elif target.runtime_mib is not None:
         figure = target.runtime_mib
-        lines.append(Line("CUDA and TensorRT", figure.value, target.sources[figure.source]))
+        lines.append(Line("CUDA and TensorRT", figure.value, target.sources[figure.source], "their libraries"))
     if target.memory.shared:
         lines.append(Line("Python and chiasm", PROCESS_MIB, "measured without a model on an x86 server"))
     return lines

@@ -137,7 +137,7 @@ def plan(
         tasks=_tasks(planned),
         alternatives=_alternatives(bundle, target, parts, counts, available_mib),
         idle=idle(bundle.manifest, used),
-        notes=_notes(target, planned),
+        notes=_notes(target, planned, available_mib),
     )
 
 
@@ -233,8 +233,8 @@ def _smallest(target: Target, chosen: Mapping[str, str], counts: _Counts) -> str
     return None
 
 
-def _notes(target: Target, parts: Sequence[PlannedPart]) -> tuple[str, ...]:
-    notes = []
+def _notes(target: Target, parts: Sequence[PlannedPart], available_mib: float | None) -> tuple[str, ...]:
+    notes = [f"The rates are of one of its kind. {target.about}"] if target.kind == "cpu" else []
     unknown: dict[str, Any] = {name: None for part in parts for name in part.count.unknown}
     if unknown:
         notes.append(f"Not counted, so that everything is at least as much: {', '.join(unknown)}")
@@ -243,5 +243,6 @@ def _notes(target: Target, parts: Sequence[PlannedPart]) -> tuple[str, ...]:
         if rate is not None and rate[1] != precision:
             notes.append(f"No {precision.upper()} rate of this device is known, or a faster unit takes it: "
                          f"{rate[1].upper()} stands in")  # fmt: skip
-    notes.extend(words for words in target.missing if "memory" in words)
+    if available_mib is None:
+        notes.extend(words for words in target.missing if "memory" in words)
     return tuple(notes)
