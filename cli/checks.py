@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from ..targets.readiness import Readiness
 
 __all__ = ["Check", "State", "device", "gpu_variants", "room"]
 
@@ -38,27 +41,26 @@ def device() -> Iterator[Check]:
         yield Check("target", "ok", f"{found.target.name}: {words}")
     there = available()
     for each in readiness(found, _installed()):
-        if each.name == "ort, CPU":
-            continue  # the backend ort is checked for itself
-        if each.why_not is not None:
-            words = f"{each.why_not} ({each.found})" if each.found else each.why_not
-            yield Check(each.name, "absent", words, each.fix)
-        elif each.name in there:
-            yield Check(each.name, "ok" if there[each.name] is None else "absent", there[each.name] or each.found)
-        else:
-            yield Check(each.name, "absent", f"{each.found}: ready, but this chiasm does not use it yet")
+        if each.name != "ort, CPU":  # the backend ort is checked for itself
+            yield _library(each, there)
+
+
+def _library(each: Readiness, there: Mapping[str, str | None]) -> Check:
+    """A library is of use once chiasm has a backend of it: until then nobody is told to install it."""
+    unused = "" if each.name in there else "; this chiasm does not use it yet"
+    if each.why_not is not None:
+        words = f"{each.why_not} ({each.found})" if each.found else each.why_not
+        fix = None if unused and (each.fix or "").startswith("pip") else each.fix
+        return Check(each.name, "absent", words + unused, fix)
+    reason = there.get(each.name)
+    return Check(each.name, "absent" if unused or reason else "ok", (reason or each.found) + unused)
 
 
 def _installed() -> dict[str, str]:
     from ..targets.readiness import LIBRARIES
 
-    versions = {}
-    for package in LIBRARIES:
-        try:
-            versions[package] = metadata.version(package)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
+    found = {name.lower(): each.version for each in metadata.distributions() if (name := each.metadata["Name"])}
+    return {package: found[package] for package in LIBRARIES if package in found}
 
 
 def gpu_variants(path: Path) -> dict[str, str]:

@@ -29,9 +29,7 @@ class Captions:
     `read(file)` gives the checked bytes of the tokenizer. One caption at a time: hold `busy` while one is made.
     """
 
-    def __init__(
-        self, captioner: Captioner, session: Callable[[str], Session], read: Callable[[str], bytes]
-    ) -> None:
+    def __init__(self, captioner: Captioner, session: Callable[[str], Session], read: Callable[[str], bytes]) -> None:
         self.busy = threading.Lock()
         self.runs: dict[str, int] = {}
         self.modality = captioner.modality

@@ -85,8 +85,7 @@ class OrtSession:
         self._binding = session.io_binding()
         self.results: dict[str, Array] = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in outputs}
         self._values = {
-            name: self._bind(self._binding.bind_ortvalue_output, name, buffer)
-            for name, buffer in self.results.items()
+            name: self._bind(self._binding.bind_ortvalue_output, name, buffer) for name, buffer in self.results.items()
         }
         self._slots = tuple(_Slot(spec) for spec in inputs)
         for slot in self._slots:

@@ -29,14 +29,14 @@ def fold(node: Node, inputs: Sequence[Tensor | None], made: Tensor) -> Tensor:
         return made
     try:
         value = np.asarray(compute(node, values))
-        value = value.astype(made.dtype) if made.dtype in ("int64", "int32", "bool", "float32") else None
+        fits = value.shape == made.shape and made.dtype in ("int64", "int32", "bool", "float32")
+        return Tensor(made.dtype, made.shape, value.astype(made.dtype)) if fits else made
     except (ValueError, IndexError, TypeError, ZeroDivisionError, FloatingPointError):
         return made
-    return made if value is None or value.shape != made.shape else Tensor(made.dtype, made.shape, value)
 
 
 def _gather(node: Node, values: list[Any]) -> Array:
-    return np.take(values[0], values[1], axis=node.attributes.get("axis", 0))
+    return np.asarray(np.take(values[0], values[1], axis=node.attributes.get("axis", 0)))
 
 
 def _slice(node: Node, values: list[Any]) -> Array:

@@ -91,7 +91,10 @@ def read_graph(data: bytes) -> Graph:
         elif number == 8 and wire == 2:
             domain, version = _opset(content)
             opset = version if domain in ("", "ai.onnx") else opset
-    nodes, inputs, outputs, weights = [], {}, {}, {}
+    nodes: list[Node] = []
+    inputs: dict[str, Tensor | None] = {}
+    outputs: dict[str, Tensor | None] = {}
+    weights: dict[str, Tensor] = {}
     for number, wire, _, content in fields(graph):
         if wire != 2:
             continue
@@ -144,7 +147,8 @@ def _node(data: bytes) -> Node:
 
 def _attribute(data: bytes) -> tuple[str, Any]:
     """Lists of whole numbers are told by the type (field 20), since an empty one has no other field."""
-    name, value, ints, kind = "", None, [], 0
+    name, ints, kind = "", [], 0
+    value: Any = None
     for number, wire, _, content in fields(data):
         if number == 1:
             name = _text(content)

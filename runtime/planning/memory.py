@@ -16,6 +16,9 @@ PROCESS_MIB = 58.0
 """Python, NumPy, chiasm and ONNX Runtime without a model: resident memory, 58.2 to 58.4 MiB on an x86 server."""
 SESSION_MIB = 1.4
 """What ONNX Runtime holds for an open graph besides its weights: 1.3 to 2.0 MiB for the reference's parts there."""
+SCRATCH = 0.35
+"""Work buffers, as a share of the activations: ONNX Runtime took 1.34 times what was counted of a decoder of real width
+(tests/runtime/planning/test_measured.py), its share for graphs of kilobytes is greater. TensorRT's was not measured."""
 Verdict = Literal["fits", "tight", "does not fit", "not known"]
 
 
@@ -54,6 +57,7 @@ def needed(target: Target, parts: Sequence[tuple[str, str, Count]]) -> list[Line
     lines.append(Line("inputs and outputs", io / MIB, "of all parts, bound for good"))
     words = f"of {largest[0]}, the largest: one block serves all parts"
     lines.append(Line("activations", largest[2].activations / MIB, words))
+    lines.append(Line("scratch", SCRATCH * largest[2].activations / MIB, "a third of that and some, measured"))
     if target.kind == "cpu":
         lines.append(Line("ONNX Runtime's graphs", SESSION_MIB * len(parts), "1.4 MiB each, measured"))
     elif target.runtime_mib is not None:
