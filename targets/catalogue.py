@@ -42,8 +42,10 @@ def find_target(name: str) -> Target:
     known = targets()
     if name in known:
         return known[name]
-    near = difflib.get_close_matches(name.lower().replace(" ", "-").replace("_", "-"), known, n=3, cutoff=0.4)
-    hint = f"Did you mean {' or '.join(near)}? " if near else ""
+    asked = name.lower().replace(" ", "-").replace("_", "-")
+    near = [each for each in known if asked and asked in each]
+    near += difflib.get_close_matches(asked, known, n=3, cutoff=0.4)
+    hint = f"Did you mean {' or '.join(dict.fromkeys(near[:3]))}? " if near else ""
     raise TargetError(f"No target is called {name!r}. {hint}See: chiasm targets")
 
 

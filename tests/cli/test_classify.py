@@ -63,9 +63,7 @@ def test_without_labels_the_bundles_own_classes(chiasm: Callable, tiny: Path, me
         (["--labels", "car,bus"], "no modality is given"),
     ],
 )
-def test_what_cannot_be_classified(
-    chiasm: Callable, pair: Path, media: Path, words: list[str], complaint: str
-) -> None:
+def test_what_cannot_be_classified(chiasm: Callable, pair: Path, media: Path, words: list[str], complaint: str) -> None:
     paths = {"picture": media / "pictures" / "0.png", "radar": media / "radar.npz"}
     outcome = chiasm("classify", pair, *(word.format(**paths) for word in words))
     assert (outcome.code, outcome.out) == (2, "")

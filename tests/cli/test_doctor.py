@@ -90,3 +90,56 @@ def test_the_cuda_kernels(monkeypatch: pytest.MonkeyPatch, reason: str | None, f
     assert (reason or "loaded") in check.found
     assert (check.fix is None) == (fix is None)
     assert fix is None or fix in str(check.fix)
+
+
+@pytest.mark.parametrize(
+    ("board", "name", "words", "fix"),
+    [
+        ("orin-nano-devkit", "target", "jetson-orin-nano-8gb: the device tree says nvidia,p3767-0003", None),
+        ("orin-nano-devkit", "trt", "JetPack 5.1.1 (L4T 35.3.1) has a TensorRT older than 10.3", "Flash JetPack 6.2"),
+        ("orin-nano-super", "target", "JetPack 7.2.1", None),
+        ("orin-nano-super", "rtx", "not 8.7", "Use trt"),
+        ("agx-orin-64gb", "ort, CUDA", "/etc/nv_tegra_release is not there", "--runtime nvidia"),
+        ("x86-rtx-5070", "target", "no target describes the GPU NVIDIA GeForce RTX 5070", None),
+        ("raspberry-pi-5", "trt", "no NVIDIA GPU in this machine", None),
+    ],
+)
+def test_what_a_board_lacks(
+    chiasm: Callable, tiny: Path, monkeypatch: pytest.MonkeyPatch, board: str, name: str, words: str, fix: str | None
+) -> None:
+    from chiasm.targets import detect as detection
+
+    found = detection.detect(Path(__file__).parents[1] / "targets" / "boards" / board)
+    monkeypatch.setattr(detection, "detect", lambda root=None: found)
+    checks = {check["name"]: check for check in json.loads(chiasm("doctor", tiny, "--json").out)["checks"]}
+    assert words in checks[name]["found"]
+    assert fix is None or fix in checks[name]["fix"]
+    assert checks["memory"]["state"] == "ok"
+
+
+def test_a_library_that_chiasm_does_not_use_is_not_recommended(chiasm: Callable, tiny: Path) -> None:
+    checks = {check["name"]: check for check in json.loads(chiasm("doctor", tiny, "--json").out)["checks"]}
+    assert checks["openvino"]["state"] == "absent"
+    assert "this chiasm does not use it yet" in checks["openvino"]["found"]
+    assert checks["openvino"]["fix"] is None
+
+
+def test_a_machine_without_room(chiasm: Callable, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from dataclasses import replace
+
+    from chiasm.targets import detect as detection
+
+    found = detection.detect(Path(__file__).parents[1] / "targets" / "boards" / "x86-epyc-virtual")
+    full = replace(found, host=replace(found.host, available_mib=40.0))
+    monkeypatch.setattr(detection, "detect", lambda root=None: full)
+    checks = {check["name"]: check for check in json.loads(chiasm("doctor", tiny, "--json").out)["checks"]}
+    assert checks["memory"]["state"] == "absent"
+    assert "of 40 MiB" in checks["memory"]["found"]
+    assert "chiasm plan" in checks["memory"]["fix"]
+
+
+def test_parts_say_what_they_have_for_a_gpu(chiasm: Callable, tiny: Path) -> None:
+    checks = {check["name"]: check for check in json.loads(chiasm("doctor", tiny, "--json").out)["checks"]}
+    assert checks["part image"]["found"] == (
+        "runs in fp32 on ort; for a GPU fp32, no fp16: export it again with that precision"
+    )

@@ -7,9 +7,10 @@ from chiasm.targets.catalogue import figures, find_target, read_target, releases
 from chiasm.targets.schema import Figure, TargetError
 
 NAMES = [
-    "x86-cpu", "arm-cpu", "jetson-orin-nano-4gb", "jetson-orin-nano-8gb", "jetson-orin-nano-4gb-super", "jetson-
-    orin-nano-8gb-super", "jetson-orin-nx-8gb", "jetson-orin-nx-16gb", "jetson-agx-orin-32gb", "jetson-agx-
-    orin-64gb", "jetson-thor", "rtx-3060", "rtx-4060", "rtx-4090", "rtx-5090", "rtx-4060-laptop", "l4", "h200",
+    "x86-cpu", "arm-cpu", "jetson-orin-nano-4gb", "jetson-orin-nano-8gb", "jetson-orin-nano-4gb-super",
+    "jetson-orin-nano-8gb-super", "jetson-orin-nx-8gb", "jetson-orin-nx-16gb", "jetson-agx-orin-32gb",
+    "jetson-agx-orin-64gb", "jetson-thor", "rtx-3060", "rtx-4060", "rtx-4090", "rtx-5090", "rtx-4060-laptop",
+    "l4", "h200",
 ]  # fmt: skip
 GOOD = """
 title = "A card"
