@@ -19,6 +19,9 @@ This page is made by `python -m chiasm.targets`.
 - *ours* is the memory that the system leaves, as installed and without desktop; on a Jetson CPU and GPU share one.
 - A figure that no source was found for is **left out**, and named below the device.
 - None of these devices was at hand: **no number here was measured by us on them**.
+- The sources were read in stored public copies, most of them at second hand: a page or note that quotes a data sheet is
+  named by the data sheet. The multiply-adds of a cycle on Cortex-A76 and with AVX-VNNI are from the makers' manuals as
+  they are commonly cited, and were not looked up again.
 
 ## What a plan counts
 

@@ -241,8 +241,9 @@ def _notes(target: Target, parts: Sequence[PlannedPart], available_mib: float | 
     stands = {precision: target.rate(precision) for part in parts for precision in part.count.operations}
     for precision, rate in stands.items():
         if rate is not None and rate[1] != precision:
-            notes.append(f"No {precision.upper()} rate of this device is known, or a faster unit takes it: "
-                         f"{rate[1].upper()} stands in")  # fmt: skip
+            notes.append(
+                f"{precision.upper()} is counted at the rate of {rate[1].upper()}: no unit is known to be faster"
+            )
     if available_mib is None:
         notes.extend(words for words in target.missing if "memory" in words)
     return tuple(notes)

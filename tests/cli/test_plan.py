@@ -32,6 +32,14 @@ def test_sd15_on_four_gigabytes(chiasm: Callable, sd15: Path) -> None:
     assert "Bounds, not measurements" in outcome.out
 
 
+def test_the_readme_has_these_figures(chiasm: Callable, sd15: Path, root: Path) -> None:
+    report = json.loads(chiasm("plan", sd15, "--target", "jetson-orin-nano-4gb", "--json").out)
+    words = " ".join((root / "README.md").read_text("utf-8").split())
+    need = {each["precision"]: f"{each['need_mib']:,.0f}" for each in report["alternatives"]}
+    assert f"leaves {report['have_mib']:,.0f} MiB, needs {need['fp32']} MiB in FP32 and {need['fp16']} in FP16" in words
+    assert f"in INT8 {need['int8-trt']}, which fits once services are off" in words
+
+
 def test_the_sum_adds_up_for_a_program(chiasm: Callable, sd15: Path) -> None:
     outcome = chiasm("plan", sd15, "--target", "jetson-orin-nano-4gb", "--precision", "fp32", "--json")
     report = json.loads(outcome.out)
