@@ -41,6 +41,7 @@ def command(
     """
     from ..export import export
     from ..export.assemble import open_assembly
+    from ..export.drawing_feeds import captured
     from ..export.pack import check_target
     from ..export.recipe import to_toml
     from ..export.report import FILE, decode
@@ -57,7 +58,7 @@ def command(
             stderr().print(f"The recipe, also kept in the bundle:\n\n{to_toml(recipe)}", markup=False)
         settings = _settings(recipe, precision)
         captures = find(
-            assembly.modalities, assembly.labels, calibration or _places(recipe, place),
+            captured(assembly.modalities, assembly.decoder), assembly.labels, calibration or _places(recipe, place),
             ranges=settings.samples, samples=samples, progress=lambda words, share: advance(words, 0.1 * share),
         )  # fmt: skip
         export(
@@ -68,7 +69,7 @@ def command(
     if as_json:
         emit_json({"bundle": str(out), "verify": report})
         return
-    print_report(report, assembly.fusion.default)
+    print_report(report, assembly.fusion.default if assembly.fusion else None)
     stdout().print(f"Written: {out}. Try: chiasm inspect {out}", soft_wrap=True)
 
 

@@ -36,8 +36,9 @@ def command(
 
     Ends with an error that names the worst tensor when a variant is outside its tolerance.
     """
+    from ..export.drawing_feeds import captured
     from ..export.report import FILE, decode, encode
-    from ..export.verify import failures, raise_failures, verify
+    from ..export.verify import default_fusion, failures, raise_failures, verify
     from ..runtime.bundle import open_bundle
     from ..runtime.sinks import write_file
     from .verify_tables import print_report
@@ -50,7 +51,7 @@ def command(
         loaded = _load(checkpoint)
         labels = {name: head.labels for name, head in manifest.heads.items()}
         captures = find(
-            manifest.modalities, labels, calibration, ranges=128, samples=samples,
+            captured(manifest.modalities, manifest.decoder), labels, calibration, ranges=128, samples=samples,
             progress=lambda words, share: advance(words, 0.1 * share),
         )  # fmt: skip
         report = verify(
@@ -61,11 +62,11 @@ def command(
     if as_json:
         emit_json(report)
     else:
-        print_report(decode(raw), manifest.fused.default)
+        print_report(decode(raw), default_fusion(manifest))
     if write or (write is None and bundle != "reference"):
         write_file(opened.path / FILE, raw)
         stderr().print(f"Written: {opened.path / FILE}", soft_wrap=True)
-    raise_failures(failures(report, manifest.fused.default))
+    raise_failures(failures(report, default_fusion(manifest)))
 
 
 def _load(checkpoint: str | None) -> Assembly | None:

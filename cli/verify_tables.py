@@ -12,11 +12,13 @@ if TYPE_CHECKING:
 __all__ = ["print_report"]
 
 
-def print_report(report: Report, default: str) -> None:
-    """Tables of the parts and of the fused answers, and a verdict."""
+def print_report(report: Report, default: str | None) -> None:
+    """Tables of the parts and of the fused answers, and a verdict. `default`: kind of fusion, where there is one."""
     out = stdout()
     out.print(_parts(report))
-    if report.fused is None:
+    if default is None:
+        out.print("Nothing is fused in this bundle.\n")
+    elif report.fused is None:
         out.print("No labelled samples: the fused answers are not verified.\n")
     else:
         for table in _fused(report, default):

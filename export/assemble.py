@@ -17,11 +17,8 @@ from ..runtime.errors import CheckpointError, ExportError
 from ..runtime.manifest import Fusion, Head, Modality, Model, Space, TextModality
 from . import interfaces
 from .assembly import Assembly, PartSource
-from .checkpoints import (
-    assemble_checkpoint,
-    is_own_format,
-    load_checkpoint,
-)
+from .checkpoints import assemble_checkpoint, is_own_format, load_checkpoint
+from .diffusion.joining import bare, with_decoder
 from .families import Ask, Kind, Tower, family_of, kinds_of
 from .hub import HubFolder
 from .own_code import own_module, own_tower
@@ -67,9 +64,16 @@ def assemble(recipe: Recipe, root: Path, *, name: str, allowed: Collection[str] 
     `allowed`: modules of the user's own ("file:factory") that the recipe may run. Raises `ExportError` and
     `CheckpointError`.
     """
+    model = Model(
+        name=recipe.model.name or name, version=recipe.model.version, licence=recipe.model.licence,
+        description=recipe.model.description,
+    )  # fmt: skip
+    senses = _senses(recipe, root, model, allowed) if recipe.modalities else bare(model)
+    return senses if recipe.decoder is None else with_decoder(senses, recipe.decoder, root, allowed)
+
+
+def _senses(recipe: Recipe, root: Path, model: Model, allowed: Collection[str]) -> Assembly:
     towers = {each: _tower(each, table, root, allowed) for each, table in recipe.modalities.items()}
-    if not towers:
-        raise ExportError("A bundle without modalities cannot be made yet", expected="at least one [modalities.NAME]")
     files: dict[str, bytes] = {}
     modalities = tuple(_modality(tower, files) for tower in towers.values())
     kind, fuser = _fusion(recipe.fusion or FusionRecipe(), towers, root, allowed)
@@ -83,10 +87,7 @@ def assemble(recipe: Recipe, root: Path, *, name: str, allowed: Collection[str] 
     parts[_HEADS] = PartSource(interfaces.heads(fuser.size, tuple(heads)), _given(answers))
     order = tuple(each.name for each in modalities)
     return Assembly(
-        model=Model(
-            name=recipe.model.name or name, version=recipe.model.version, licence=recipe.model.licence,
-            description=recipe.model.description,
-        ),
+        model=model,
         modalities=modalities,
         fusion=Fusion(kinds={kind: part}, default=kind, order=order, state=fuser.size),
         heads=heads,

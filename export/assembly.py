@@ -29,11 +29,14 @@ class PartSource:
 
 @dataclass(frozen=True)
 class Assembly:
-    """`parts` in the order in which data meet them; `files` go into the bundle as they are, by name."""
+    """`parts` in the order in which data meet them; `files` go into the bundle as they are, by name.
+
+    What only draws has neither modalities nor fusion.
+    """
 
     model: Model
     modalities: tuple[Modality, ...]
-    fusion: Fusion
+    fusion: Fusion | None
     heads: Mapping[str, Head]
     parts: Mapping[str, PartSource]
     decoder: Decoder | None = None

@@ -18,11 +18,12 @@ from ..runtime.errors import ExportError
 from ..runtime.manifest import DiffusionDecoder, ImageModality, Manifest
 from ..runtime.preprocess import Preparer
 from ..runtime.values import Array, OnnxGraph, Packet
+from .drawing_feeds import DrawingFeeds, drawing_parts
 from .sessions import Runner
 
 __all__ = [
-    "Calibration", "Feeds", "PartFeeds", "Sample", "Tokens", "fuse_feeds", "part_feeds", "parts_in_order", "prepare",
-    "subsets",
+    "Calibration", "Feeds", "PartFeeds", "Sample", "Tokens", "feeds_of", "fuse_feeds", "part_feeds", "parts_in_order",
+    "prepare", "subsets",
 ]  # fmt: skip
 
 Feeds = dict[str, Array]
@@ -70,6 +71,16 @@ def prepare(manifest: Manifest, read: Callable[[str], bytes], packets: Sequence[
     return [{name: np.array(value) for name, value in preparer(packet).items()} for packet in packets]
 
 
+def feeds_of(
+    manifest: Manifest, read: Callable[[str], bytes], sets: Mapping[str, Sequence[Packet]], count: int, seed: int = 0
+) -> PartFeeds:
+    """The feeds of every part from up to `count` captures of each kind."""
+    chosen = {name: list(packets)[:count] for name, packets in sets.items()}
+    prepared = {each.name: prepare(manifest, read, chosen.get(each.name, ())) for each in manifest.modalities}
+    drawing = DrawingFeeds(manifest, read, chosen, count, seed) if drawing_parts(manifest.decoder) else None
+    return PartFeeds(manifest, prepared, seed, drawing)
+
+
 def fuse_feeds(manifest: Manifest, tokens: Tokens, present: Sequence[str], ages: Mapping[str, float]) -> Feeds:
     """Inputs of a fusion part as the runtime feeds them: zeros for absent tokens, presence 0 or 1, ages in seconds."""
     shapes = {each.name: each.tokens for each in manifest.modalities}
@@ -86,16 +97,23 @@ class PartFeeds:
     """Feeds of one part after another, each asked for with its FP32 graph; remembers what later parts are fed with.
 
     Parts come in the order in which data meet them: encoders, fusion, heads, denoiser, picture decoders.
-    `encoders[modality]` are prepared captures. Raises `ExportError` without any.
+    `encoders[modality]` are prepared captures, `drawing` feeds what draws from prompts or pictures. Raises
+    `ExportError` without captures of a modality.
     """
 
-    def __init__(self, manifest: Manifest, encoders: Mapping[str, Sequence[Feeds]], seed: int = 0) -> None:
+    def __init__(
+        self,
+        manifest: Manifest,
+        encoders: Mapping[str, Sequence[Feeds]],
+        seed: int = 0,
+        drawing: DrawingFeeds | None = None,
+    ) -> None:
         for each in manifest.modalities:
             if not encoders.get(each.name):
                 raise ExportError(
                     f"No calibration captures for {each.name!r}", fix=f"Give some: --calibration {each.name}=FOLDER"
                 )
-        self._manifest, self._encoders = manifest, encoders
+        self._manifest, self._encoders, self._drawing = manifest, encoders, drawing
         self._random = np.random.default_rng(seed)
         self._tokens: dict[str, list[Array]] = {}
         self._fused: list[Feeds] = []
@@ -106,6 +124,8 @@ class PartFeeds:
     def take(self, part: str, run: Runner, count: int, trajectories: int | None = None) -> list[Feeds]:
         """Up to `count` feeds of `part`; `run` is its FP32 graph. `trajectories`: generations that feed it."""
         manifest = self._manifest
+        if self._drawing is not None and part in self._drawing.parts:
+            return self._drawing.take(part, run, count, trajectories)
         if any(each.part == part for each in manifest.modalities):
             return self._encode(part, run, count)
         if manifest.fusion is not None and part in manifest.fusion.kinds.values():
@@ -141,6 +161,7 @@ def parts_in_order(manifest: Manifest) -> list[str]:
     names = [each.part for each in manifest.modalities]
     names += [*(manifest.fusion.kinds.values() if manifest.fusion else ())]
     names += [head.part for head in manifest.heads.values()]
+    names += drawing_parts(manifest.decoder)
     if isinstance(manifest.decoder, DiffusionDecoder):
         names += [manifest.decoder.denoiser, *manifest.decoder.pictures.values()]
     return list(dict.fromkeys(names))

@@ -14,6 +14,7 @@ from .assemble import open_assembly
 from .assembly import Assembly
 from .calibrate import Calibration
 from .captures import without_captures
+from .drawing_feeds import captured
 from .measure import timed
 from .mend import verify_fused
 from .pack import beside, check_target, graph_file, make_manifest, make_variant, pack
@@ -21,7 +22,7 @@ from .report import FILE, FusedReport, PartReport, Report, VariantReport, encode
 from .settings import Settings
 from .share import Shared, share
 from .shelf import Shelf
-from .verify import Progress, failures, raise_failures
+from .verify import Progress, default_fusion, failures, raise_failures
 from .workshop import Made, Workshop
 
 __all__ = ["export"]
@@ -52,8 +53,9 @@ def export(
     progress("reading the checkpoint", 0.0)
     start = time.monotonic()
     assembly = source if isinstance(source, Assembly) else open_assembly(Path(source), modules)[0]
-    calibration = without_captures(assembly.modalities) if calibration is None else calibration
-    if assembly.modalities and not calibration.sets:
+    needed = captured(assembly.modalities, assembly.decoder)
+    calibration = without_captures(needed) if calibration is None else calibration
+    if needed and not calibration.sets:
         raise ExportError("An export needs calibration captures", fix="Give some for every modality.")
     with beside(out) as folder:
         chosen = settings or Settings()
@@ -97,7 +99,7 @@ def _pack(work: Workshop, fused: FusedReport | None, out: Path, folder: Path, st
     found = {part: each.specs for part, each in work.works.items()}
     manifest = make_manifest(work.assembly, found, entries, chosen, work.settings.tolerances, files)
     report = _report(work, fused, chosen, entries, time.monotonic() - start)
-    raise_failures(failures(report, manifest.fused.default))
+    raise_failures(failures(report, default_fusion(manifest)))
     pack(manifest, shared.graphs, files | {FILE: encode(report)}, out, shared.files)
 
 

@@ -19,6 +19,10 @@
     weights = "hazard.safetensors"
     labels = ["clear", "brake"]
 
+    [decoder]                            # alone, or beside modalities
+    checkpoint = "stable-diffusion-v1-5" # a diffusers pipeline
+    schedule = { kind = "ddim" }
+
     [export]
     precisions = ["fp32", "int8-cpu"]
     calibration = { image = "frames/", sound = "sounds/" }
@@ -39,7 +43,7 @@ import msgspec
 from ..runtime.errors import ExportError, MissingExtraError
 
 __all__ = [
-    "ExportRecipe", "FusionRecipe", "HeadRecipe", "ModalityRecipe", "ModelRecipe", "Recipe",
+    "DecoderRecipe", "ExportRecipe", "FusionRecipe", "HeadRecipe", "ModalityRecipe", "ModelRecipe", "Recipe",
     "read_recipe", "to_toml",
 ]  # fmt: skip
 
@@ -102,6 +106,40 @@ class HeadRecipe(_Table, frozen=True, kw_only=True):
     weights: str | None = None
 
 
+class DecoderRecipe(_Table, frozen=True, kw_only=True):
+    """What makes pictures: a diffusers pipeline, or one pass of torch code of your own.
+
+    `checkpoint`: the pipeline's folder; `vae`: the folder of another autoencoder in place of its own, which `keep_vae`
+    keeps beside it under the name "full"; `lora`: safetensors, fused into the denoiser, `lora_scale` times; `schedule`:
+    `kind` (another sampler on the scheduler's constants) and other fields of the manifest's schedule; `height`,
+    `width`: of the picture in pixels; `steps`: numbers of steps that are offered; `drop`: text encoders that are left
+    out; `length`: tokens of T5; `encoder` false: no way from pictures to latents.
+    `module`: "file:factory" of your own, called with `options`, with `weights` and, in `source`, how a picture is
+    prepared for it; `noise`: the shape of its second input.
+    """
+
+    checkpoint: str | None = None
+    vae: str | None = None
+    keep_vae: bool = False
+    lora: str | None = None
+    lora_scale: float = 1.0
+    schedule: dict[str, Any] = {}
+    height: int | None = None
+    width: int | None = None
+    steps: tuple[int, ...] = ()
+    default_steps: int | None = None
+    guidance: float | None = None
+    guidance_range: tuple[float, float] | None = None
+    drop: tuple[str, ...] = ()
+    length: int | None = None
+    encoder: bool = True
+    module: str | None = None
+    weights: str | None = None
+    options: dict[str, Any] = {}
+    source: dict[str, Any] = {}
+    noise: tuple[int, ...] = ()
+
+
 class ExportRecipe(_Table, frozen=True, kw_only=True):
     """Which variants are made, and from which captures their INT8 ranges come: modality → file or folder."""
 
@@ -117,6 +155,7 @@ class Recipe(_Table, frozen=True, kw_only=True):
     modalities: dict[str, ModalityRecipe] = {}
     fusion: FusionRecipe | None = None
     heads: dict[str, HeadRecipe] = {}
+    decoder: DecoderRecipe | None = None
     export: ExportRecipe = ExportRecipe()
 
 
@@ -150,7 +189,7 @@ def _toml(data: bytes) -> dict[str, Any]:
 
 _TABLES: dict[str, type[msgspec.Struct]] = {
     "$": Recipe, "$.model": ModelRecipe, "$.modalities[...]": ModalityRecipe, "$.fusion": FusionRecipe,
-    "$.heads[...]": HeadRecipe, "$.export": ExportRecipe,
+    "$.heads[...]": HeadRecipe, "$.decoder": DecoderRecipe, "$.export": ExportRecipe,
 }  # fmt: skip
 
 
@@ -171,20 +210,43 @@ def _refusal(path: Path, complaint: str) -> ExportError:
 
 
 def _check(path: Path, recipe: Recipe) -> None:
-    if not recipe.modalities:
-        raise ExportError(f"{path} names nothing to export", expected="[modalities.NAME], once or more")
+    if not recipe.modalities and recipe.decoder is None:
+        raise ExportError(f"{path} names nothing to export", expected="[modalities.NAME], once or more, or [decoder]")
+    if recipe.decoder is not None:
+        _check_decoder(path, recipe, recipe.decoder)
     for name, modality in recipe.modalities.items():
         if (modality.checkpoint is None) == (modality.module is None):
             found = "both" if modality.checkpoint else "neither"
             raise ExportError(f"{path}: modalities.{name}", found=found, expected="either checkpoint or module")
         if modality.module and modality.kind is None:
             raise ExportError(f"{path}: modalities.{name} has a module of your own", expected="its kind = 'image', …")
-    unknown = [name for name in recipe.export.calibration if name not in recipe.modalities]
+    known = [*recipe.modalities, *(("prompt", "picture") if recipe.decoder else ())]
+    unknown = [name for name in recipe.export.calibration if name not in known]
     if unknown:
         raise ExportError(
             f"{path}: export.calibration names no modality of this recipe", found=", ".join(unknown),
-            expected=f"some of {', '.join(recipe.modalities) or 'none'}",
+            expected=f"some of {', '.join(known)}",
         )  # fmt: skip
+
+
+_OF_MODULES = ("weights", "options", "source", "noise")
+_OF_BOTH = ("checkpoint", "module")
+
+
+def _check_decoder(path: Path, recipe: Recipe, table: DecoderRecipe) -> None:
+    """One kind of decoder with its own keys only; and nothing that decides where there is nothing to decide on."""
+    if (table.checkpoint is None) == (table.module is None):
+        found = "both" if table.checkpoint else "neither"
+        raise ExportError(f"{path}: decoder", found=found, expected="either checkpoint or module")
+    fields = {field.name: field.default for field in msgspec.structs.fields(DecoderRecipe)}
+    given = [name for name in fields if name not in _OF_BOTH and getattr(table, name) not in (fields[name], {})]
+    mine = _OF_MODULES if table.module else tuple(name for name in fields if name not in (*_OF_MODULES, *_OF_BOTH))
+    other = [name for name in given if name not in mine]
+    if other:
+        kind = "a module of your own" if table.module else "a pipeline"
+        raise ExportError(f"{path}: decoder is {kind}", found=", ".join(other), expected=f"some of {', '.join(mine)}")
+    if not recipe.modalities and (recipe.fusion is not None or recipe.heads):
+        raise ExportError(f"{path} has a fusion or heads", found="no modalities", expected="[modalities.NAME]")
 
 
 def to_toml(recipe: Recipe) -> str:

@@ -7,7 +7,11 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 from ..runtime.errors import ExportError
+from .diffusion.folder import class_of, is_pipeline
+from .diffusion.suggesting import suggest_decoder
 from .families import Kind, kinds_of
 from .hub import HubFolder
 from .recipe import FusionRecipe, ModalityRecipe, ModelRecipe, Recipe
@@ -19,10 +23,17 @@ def suggest(folders: Sequence[Path], root: Path) -> Recipe:
     """A recipe over checkpoint folders, with paths relative to `root`.
 
     One modality for each tower, named after its kind. Encoders that do not share a space get a gated fusion whose
-    weights are still to be trained.
+    weights are still to be trained. A diffusers pipeline becomes the decoder, an autoencoder beside it its own.
     """
     if not folders:
         raise ExportError("No folder to look at", expected="one checkpoint folder or more")
+    drawing = [path for path in folders if is_pipeline(path) or class_of(path).startswith("Autoencoder")]
+    if drawing:
+        decoder = suggest_decoder(drawing, root)
+        others = [path for path in folders if path not in drawing]
+        if not others:
+            return Recipe(model=ModelRecipe(name=folders[0].resolve().name), decoder=decoder)
+        return msgspec.structs.replace(suggest(others, root), decoder=decoder, model=ModelRecipe())
     modalities: dict[str, ModalityRecipe] = {}
     for path in folders:
         folder = HubFolder(path)

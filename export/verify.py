@@ -20,7 +20,8 @@ from ..runtime.manifest import Manifest, Part, Tolerances
 from ..runtime.values import Array, OnnxGraph, Packet
 from ..targets.machine import machine, packages
 from . import fused
-from .calibrate import Calibration, Feeds, PartFeeds, Sample, parts_in_order, prepare, subsets
+from .calibrate import Calibration, Feeds, PartFeeds, Sample, feeds_of, parts_in_order, prepare, subsets
+from .drawing_feeds import captured
 from .measure import Difference, compare, timed, worst
 from .pace import pace, seconds_of
 from .report import FusedReport, PartReport, Refused, Report, VariantReport
@@ -33,7 +34,7 @@ if TYPE_CHECKING:
     from .assembly import Assembly, PartSource
 
 __all__ = [
-    "Progress", "check_feeds", "failures", "fused_accuracy", "prepare_samples", "runnable", "torch_outputs", "verify",
+    "Progress", "check_feeds", "default_fusion", "failures", "fused_accuracy", "prepare_samples", "runnable", "torch_outputs", "verify",
 ]  # fmt: skip
 
 Progress = Callable[[str, float], object]
@@ -77,10 +78,10 @@ def check_feeds(
 ) -> PartFeeds:
     """Feeds on which variants are compared: from the held-out samples; without any, from the calibration sets."""
     captures: dict[str, list[Packet]] = {}
-    for each in manifest.modalities:
+    for each in captured(manifest.modalities, manifest.decoder):
         held = [sample.packets[each.name] for sample in calibration.samples if each.name in sample.packets]
         captures[each.name] = (held or list(calibration.sets.get(each.name, ())))[:count]
-    return PartFeeds(manifest, {name: prepare(manifest, read, packets) for name, packets in captures.items()}, seed=1)
+    return feeds_of(manifest, read, captures, count, seed=1)
 
 
 def torch_outputs(
@@ -139,8 +140,8 @@ def _graph(variants: Mapping[str, OnnxGraph], precision: str) -> OnnxGraph:
     return runnable(variants[precision], precision) if precision in variants else variants["fp32"]
 
 
-def failures(report: Report, default: str) -> list[Refused]:
-    """Every variant of a report that is outside its tolerance."""
+def failures(report: Report, default: str | None) -> list[Refused]:
+    """Every variant of a report that is outside its tolerance. `default`: kind of fusion, where there is one."""
     limits = report.tolerances
     found = []
     for part, each in report.parts.items():
@@ -148,7 +149,7 @@ def failures(report: Report, default: str) -> list[Refused]:
             tensor, figure, limit = judge(variant.outputs, precision, limits, exact=report.reference == "torch")
             if (figure > limit) if precision == "fp32" else (figure < limit):
                 found.append(Refused(part=part, precision=precision, tensor=tensor, figure=figure, limit=limit))
-    accuracy = report.fused.accuracy.get(default, {}) if report.fused else {}
+    accuracy = report.fused.accuracy.get(default, {}) if report.fused and default else {}
     for precision, shares in accuracy.items():
         drop, present, head = fused.largest_drop(accuracy["fp32"], shares)
         if drop > limits.accuracy_drop + 1e-9:
@@ -158,6 +159,11 @@ def failures(report: Report, default: str) -> list[Refused]:
                 Refused(part=f"fused ({default})", precision=precision, tensor=tensor, figure=drop, limit=limit)
             )
     return found
+
+
+def default_fusion(manifest: Manifest) -> str | None:
+    """The kind of fusion that decides; None where nothing does."""
+    return None if manifest.fusion is None else manifest.fusion.default
 
 
 def judge(
@@ -224,7 +230,7 @@ def verify(
         passed=True, reference="torch" if assembly else "fp32 graph", tolerances=manifest.tolerances, parts=parts,
         fused=report, machine=machine().to_dict(), packages=packages(), notes=notes,
     )  # fmt: skip
-    return msgspec.structs.replace(whole, passed=not failures(whole, manifest.fused.default))
+    return msgspec.structs.replace(whole, passed=not failures(whole, default_fusion(manifest)))
 
 
 def _parts(

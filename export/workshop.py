@@ -17,7 +17,7 @@ from ..runtime.manifest import Manifest
 from ..runtime.values import Array, OnnxGraph
 from ..targets.memory import peak_mib, reset_peak
 from .assembly import Assembly, PartSource
-from .calibrate import Calibration, Feeds, PartFeeds, prepare
+from .calibrate import Calibration, Feeds, PartFeeds, feeds_of
 from .graphs import specs
 from .measure import Difference, compare
 from .model import Model, check, parse
@@ -110,8 +110,7 @@ class Workshop:
     def _sources(self) -> tuple[PartFeeds, PartFeeds]:
         """Feeds for the ranges from the calibration sets; feeds for the checks from the held-out samples."""
         read = self.assembly.files.__getitem__
-        sets = {name: list(packets)[: self.settings.samples] for name, packets in self.calibration.sets.items()}
-        feeds = PartFeeds(self.draft, {name: prepare(self.draft, read, packets) for name, packets in sets.items()})
+        feeds = feeds_of(self.draft, read, self.calibration.sets, self.settings.samples)
         return feeds, check_feeds(self.draft, read, self.calibration, self.settings.checks)
 
     def _make(self, part: str, source: PartSource, feeds: PartFeeds, checks: PartFeeds, tell: Progress) -> None:
