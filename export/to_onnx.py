@@ -129,14 +129,19 @@ def _clean(model: Model, interface: Interface, part: str) -> Model:
 
 
 def _number(graph: Graph, names: dict[str, str], taken: set[str]) -> None:
-    """Names for all other tensors: `<operator>_<n>` for results; initialisers keep theirs unless it is taken."""
+    """Names for all other tensors: `<operator>_<n>` for results; initialisers keep theirs unless it is taken.
+
+    The optimiser calls what it folds after the operator that made it, so that a result can want an initialiser's name.
+    """
     for name in graph.constants:
         names[name] = name if name not in taken else f"{name}.value"
         taken.add(names[name])
     for index, node in enumerate(graph.nodes):
         for slot, name in enumerate(node.output):
             if name and name not in names:
-                names[name] = f"{node.op_type.lower()}_{index}" + (f"_{slot}" if slot else "")
+                own = f"{node.op_type.lower()}_{index}" + (f"_{slot}" if slot else "")
+                names[name] = own if own not in taken else f"{own}.made"
+                taken.add(names[name])
 
 
 def _rename(graph: Graph, names: dict[str, str]) -> None:
