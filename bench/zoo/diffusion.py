@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from . import Model, Size
-from ._write import seeded
+from ._write import seeded, write_json
 
 __all__ = ["MODELS"]
 
@@ -136,6 +136,8 @@ def sd15(folder: Path, size: Size, seed: int = 0) -> None:
         **_NOISE, skip_prk_steps=True, steps_offset=1, set_alpha_to_one=False, num_train_timesteps=1000
     )
     _stable(folder, size, seed, scheduler=scheduler)
+    path = folder / "scheduler" / "scheduler_config.json"
+    write_json(path, {**json.loads(path.read_bytes()), "clip_sample": False})  # which the published file has, too
 
 
 def sd2(folder: Path, size: Size, seed: int = 0) -> None:

@@ -15,8 +15,8 @@ from .folder import PipelineFolder, is_pipeline, read_json
 
 __all__ = ["suggest_decoder"]
 
-OTHERWISE = "ddim"
-"""The sampler where the pipeline's own is none of ours: it runs on the same constants."""
+_OTHERWISE = ("ddim", "euler")
+"""Samplers where the pipeline's own is none of ours, on the same constants."""
 
 
 def suggest_decoder(folders: Sequence[Path], root: Path) -> DecoderRecipe:
@@ -42,9 +42,12 @@ def _relative(path: Path, root: Path) -> str:
 def _schedule(folder: PipelineFolder) -> dict[str, Any]:
     """Nothing where the pipeline's own scheduler can be used, else another kind on its constants."""
     config = read_json(folder.at("scheduler") / "scheduler_config.json")
-    try:
-        schedule_from_config(config)
-    except CheckpointError:
-        schedule_from_config(config, OTHERWISE)  # where that cannot be used either, its complaint says why
-        return {"kind": OTHERWISE}
-    return {}
+    refusals = []
+    for kind in (None, *_OTHERWISE):
+        try:
+            schedule_from_config(config, kind)
+        except CheckpointError as error:
+            refusals.append(error)
+        else:
+            return {} if kind is None else {"kind": kind}
+    raise refusals[0]
