@@ -22,9 +22,10 @@ _SPREAD = 1.6
 """How much wider than the classes' own the weights of tiny autoencoders are drawn."""
 _UNET: dict[str, Any] = {
     "block_out_channels": (16, 32), "layers_per_block": 1, "sample_size": 16, "cross_attention_dim": 32,
-    "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"), "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
+    "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"), "up_block_types": ("UpBlock2D", "UpBlock2D"),
     "attention_head_dim": 4, "norm_num_groups": 8,
 }  # fmt: skip
+_TINY_LCM: dict[str, Any] = {"time_cond_proj_dim": 32, "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D")}
 _VAE: dict[str, Any] = {
     "block_out_channels": (8, 16), "layers_per_block": 1, "norm_num_groups": 4, "sample_size": 32,
     "down_block_types": ("DownEncoderBlock2D",) * 2, "up_block_types": ("UpDecoderBlock2D",) * 2,
@@ -165,7 +166,7 @@ def lcm(folder: Path, size: Size, seed: int = 0) -> None:
 
     _stable(
         folder, size, seed, kind="LatentConsistencyModelPipeline", scheduler=diffusers.LCMScheduler(**_NOISE),
-        time_cond_proj_dim=32 if size == "tiny" else 256,
+        **_TINY_LCM if size == "tiny" else {"time_cond_proj_dim": 256},
     )  # fmt: skip
 
 

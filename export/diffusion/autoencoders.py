@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from ...runtime.errors import CheckpointError
-from .folder import class_of, load_network, read_json
+from .folder import class_of, load_network, read_json, weight_files
 
 __all__ = ["KINDS", "Autoencoder", "autoencoder"]
 
@@ -89,6 +89,7 @@ def autoencoder(path: Path) -> Autoencoder:
             f"{path} is no autoencoder that chiasm knows", found=kind or "no config.json with a _class_name",
             expected=" or ".join(KINDS),
         )  # fmt: skip
+    weight_files(path)
     config = read_json(path / "config.json")
     blocks = config.get("decoder_block_out_channels" if kind == "AutoencoderTiny" else "block_out_channels")
     count = len(blocks) if isinstance(blocks, list) else 4 if kind == "AutoencoderTiny" else 1

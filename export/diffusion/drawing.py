@@ -16,7 +16,7 @@ from ..interfaces import Interface
 from ..schedules import schedule_from_config
 from . import Denoising, architecture_of
 from .autoencoders import Autoencoder, autoencoder
-from .folder import PipelineFolder, load_network, read_json
+from .folder import PipelineFolder, load_network, read_json, weight_files
 from .lora import fuse
 from .one_pass import one_pass
 
@@ -58,6 +58,7 @@ def draw(table: DecoderRecipe, root: Path, allowed: Collection[str]) -> Drawing:
     made: Denoising = architecture.denoising(folder, table)
     coders = _autoencoders(folder, table, root)
     latent, picture = _sizes(folder, table, made, coders)
+    weight_files(folder.at(made.network))  # what is missing is said now, not after an hour
     schedule = _schedule(folder, table, made)
     files, prompts = _tokenizers(made)
     full = {name: PartSource(_latents_to_picture(latent), each.decode) for name, each in coders.items()}

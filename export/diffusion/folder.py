@@ -17,7 +17,7 @@ from ...runtime.errors import CheckpointError, MissingExtraError
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["PipelineFolder", "class_of", "is_pipeline", "load_network", "read_json"]
+__all__ = ["PipelineFolder", "class_of", "is_pipeline", "load_network", "quiet", "read_json", "weight_files"]
 
 INDEX = "model_index.json"
 _STEM = "diffusion_pytorch_model"
@@ -166,7 +166,7 @@ def _tensors(path: Path) -> dict[str, torch.Tensor]:
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "safetensors", "export", "Reading a checkpoint") from error
     found: dict[str, torch.Tensor] = {}
-    for name in _files(path):
+    for name in weight_files(path):
         try:
             found |= load_file(path / name)
         except (SafetensorError, OSError) as error:
@@ -174,7 +174,8 @@ def _tensors(path: Path) -> dict[str, torch.Tensor]:
     return found
 
 
-def _files(path: Path) -> list[str]:
+def weight_files(path: Path) -> list[str]:
+    """The names of a model's safetensors. Raises `CheckpointError`: none, or pickles, with how to convert them."""
     for stem in (_STEM, f"{_STEM}.fp16"):
         if (path / f"{stem}.safetensors").is_file():
             return [f"{stem}.safetensors"]

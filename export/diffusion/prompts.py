@@ -16,7 +16,7 @@ from ...runtime.manifest import Prompt
 from ...runtime.values import TensorSpec
 from ..assembly import PartSource
 from ..families._pairs import BLOCKED, first_of
-from ..hub import HubFolder, quiet
+from ..hub import HubFolder, check_weights, quiet
 from ..interfaces import Interface
 from . import Words
 from .folder import PipelineFolder, read_json
@@ -87,6 +87,7 @@ def clip_words(folder: PipelineFolder, name: str, number: str, *, penultimate: b
         raise CheckpointError(f"{place} reads a mask", found="use_attention_mask", expected="a CLIP text encoder")
     if pooled and not projected:
         raise CheckpointError(f"{place} has no projection", found=_CLIP[0], expected=_CLIP[1])
+    check_weights(place)
     file, pad_id, limit = _clip_tokenizer(folder, f"tokenizer{number}")
     length = min(limit, int(config.get("max_position_embeddings", 77)))
     width = int(config.get("hidden_size", 512))
@@ -116,6 +117,7 @@ def t5_words(folder: PipelineFolder, name: str, number: str, length: int | None)
             fix='Make it (needs sentencepiece): python -c "from transformers import AutoTokenizer as t; '
             f"t.from_pretrained('{tokenizer}', use_fast=True).save_pretrained('{tokenizer}')\"",
         )  # fmt: skip
+    check_weights(place)
     file, pad_id, _ = _fast_tokenizer(tokenizer, "T5Tokenizer")
     tokens = _TOKENS if length is None else length
     if not 2 <= tokens <= 4096:
