@@ -293,5 +293,3 @@ def _head(
     if layer.in_features != state or (table.labels and layer.out_features != len(table.labels)):
         raise CheckpointError(f"heads.{name}: weights do not fit", found=tuple(layer.weight.shape), expected=expected)
     return layer, table.labels
-
-

@@ -7,13 +7,22 @@ latents of real sampling from those, with guidance and without, the picture deco
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Literal
 
 import numpy as np
 
 from ..kernels import Plan, denoise_step, plan_steps
 from ..runtime.canvas import prepared_picture, start_picture
 from ..runtime.errors import ExportError
-from ..runtime.manifest import Decoder, DiffusionDecoder, ImageModality, Manifest, Modality, OnePassDecoder, TextModality
+from ..runtime.manifest import (
+    Decoder,
+    DiffusionDecoder,
+    ImageModality,
+    Manifest,
+    Modality,
+    OnePassDecoder,
+    TextModality,
+)
 from ..runtime.preprocess.text import TextPreparer
 from ..runtime.values import Array, Packet
 from .sessions import Runner
@@ -186,7 +195,8 @@ class _Words:
     """A prompt's constants, as the preparer of texts takes them."""
 
     name = PROMPT
-    padding, truncation = "right", "right"
+    padding: Literal["left", "right"] = "right"
+    truncation: Literal["left", "right"] = "right"
 
     def __init__(self, tokenizer: str, length: int, pad_id: int) -> None:
         self.tokenizer, self.length, self.pad_id = tokenizer, length, pad_id

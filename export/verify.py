@@ -34,7 +34,8 @@ if TYPE_CHECKING:
     from .assembly import Assembly, PartSource
 
 __all__ = [
-    "Progress", "check_feeds", "default_fusion", "failures", "fused_accuracy", "prepare_samples", "runnable", "torch_outputs", "verify",
+    "Progress", "check_feeds", "default_fusion", "failures", "fused_accuracy", "prepare_samples", "runnable",
+    "torch_outputs", "verify",
 ]  # fmt: skip
 
 Progress = Callable[[str, float], object]
@@ -73,9 +74,7 @@ def prepare_samples(
     return [{name: by_name[name][index] for name in names} for index in range(len(samples))]
 
 
-def check_feeds(
-    manifest: Manifest, read: Callable[[str], bytes], calibration: Calibration, count: int
-) -> PartFeeds:
+def check_feeds(manifest: Manifest, read: Callable[[str], bytes], calibration: Calibration, count: int) -> PartFeeds:
     """Feeds on which variants are compared: from the held-out samples; without any, from the calibration sets."""
     captures: dict[str, list[Packet]] = {}
     for each in captured(manifest.modalities, manifest.decoder):

@@ -2,9 +2,9 @@
 
     python -m chiasm.bench.zoo.full_size --work /tmp/zoo --side 256 --precision int8-cpu
 
-Writes the pipeline's folder (4.3 GB) and TAESD's, exports them part by part, prints what each part took (wall time, peak
-memory), then sizes and the time of a generation as JSON, and removes everything again unless `--keep` is given. INT8 is
-made without captures, so of matrix products only.
+Writes the pipeline's folder (4.3 GB) and TAESD's, exports them part by part, prints what each part took (wall time and
+peak memory), then sizes and the time of a generation as JSON, and removes everything again unless `--keep` is given.
+INT8 is made without captures, so of matrix products only.
 """
 
 from __future__ import annotations

@@ -62,7 +62,8 @@ class Encoding(nn.Module):
 
     def forward(self, picture: Tensor) -> Tensor:
         moments: Tensor = self.after(self.encoder(picture))
-        return self.scaled(moments.chunk(2, dim=1)[0] if self.halved else moments)
+        latents: Tensor = self.scaled(moments.chunk(2, dim=1)[0] if self.halved else moments)
+        return latents
 
 
 @dataclass(frozen=True)

@@ -50,8 +50,8 @@ class Drawing:
 def draw(table: DecoderRecipe, root: Path, allowed: Collection[str]) -> Drawing:
     """What the table asks for; paths are relative to `root`. Raises `ExportError` and `CheckpointError`."""
     if table.module is not None:
-        decoder, source = one_pass(table, root, allowed)
-        return Drawing(decoder, {decoder.part: source}, {})
+        generator, source = one_pass(table, root, allowed)
+        return Drawing(generator, {generator.part: source}, {})
     folder = PipelineFolder(root / str(table.checkpoint))
     architecture: Any = architecture_of(folder)
     _check_drops(folder, table, getattr(architecture, "DROPS", ()))
@@ -224,7 +224,8 @@ def _denoiser(made: Denoising, latent: tuple[int, int, int]) -> Interface:
     if made.fills:
         others |= {"mask": (1, 1, *latent[1:]), "masked": shape}
     inputs = {"latents": shape, "timestep": (1,), **others}
-    return Interface("denoiser", tuple(TensorSpec(name, "float32", size) for name, size in inputs.items()), ("prediction",))
+    specs = tuple(TensorSpec(name, "float32", size) for name, size in inputs.items())
+    return Interface("denoiser", specs, ("prediction",))
 
 
 def _latents_to_picture(latent: tuple[int, int, int]) -> Interface:

@@ -166,11 +166,12 @@ def _tensors(path: Path) -> dict[str, torch.Tensor]:
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "safetensors", "export", "Reading a checkpoint") from error
     found: dict[str, torch.Tensor] = {}
-    for name in weight_files(path):
-        try:
+    names = weight_files(path)
+    try:
+        for name in names:
             found |= load_file(path / name)
-        except (SafetensorError, OSError) as error:
-            raise CheckpointError(f"{path / name} cannot be read", found=str(error)) from error
+    except (SafetensorError, OSError) as error:
+        raise CheckpointError(f"{path} has weights that cannot be read", found=str(error)) from error
     return found
 
 

@@ -45,11 +45,12 @@ def fuse(network: nn.Module, path: Path, scale: float = 1.0) -> None:
     with torch.no_grad():
         for name, pair in _pairs(path, places).items():
             layer = layers[name]
-            weight: torch.Tensor = layer.weight  # type: ignore[assignment]
+            weight: torch.Tensor = layer.weight
             change = pair.up.float().flatten(1) @ pair.down.float().flatten(1)
             if change.numel() != weight.numel() or len(change) != len(weight):
                 raise CheckpointError(
-                    f"{path} does not fit the denoiser at {name}", found=f"{tuple(pair.up.shape)}·{tuple(pair.down.shape)}",
+                    f"{path} does not fit the denoiser at {name}",
+                    found=f"{tuple(pair.up.shape)}·{tuple(pair.down.shape)}",
                     expected=f"a change of {tuple(weight.shape)}", fix="Give a LoRA of the same architecture",
                 )  # fmt: skip
             share = scale * pair.alpha / pair.down.shape[0]

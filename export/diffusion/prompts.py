@@ -91,7 +91,7 @@ def clip_words(folder: PipelineFolder, name: str, number: str, *, penultimate: b
     file, pad_id, limit = _clip_tokenizer(folder, f"tokenizer{number}")
     length = min(limit, int(config.get("max_position_embeddings", 77)))
     width = int(config.get("hidden_size", 512))
-    shapes = {"tokens": (1, length, width)}
+    shapes: dict[str, tuple[int, ...]] = {"tokens": (1, length, width)}
     if pooled:
         shapes["pooled"] = (1, int(config.get("projection_dim", 512)))
 
@@ -146,7 +146,8 @@ def _clip_tokenizer(folder: PipelineFolder, name: str) -> tuple[bytes, int, int]
     path = folder.at(name)
     whole = all((path / file).is_file() for file in ("vocab.json", "merges.txt"))
     if not whole and not (path / "tokenizer.json").is_file():
-        raise CheckpointError(f"{path} is not a CLIP tokenizer", expected="vocab.json and merges.txt, or tokenizer.json")
+        expected = "vocab.json and merges.txt, or tokenizer.json"
+        raise CheckpointError(f"{path} is not a CLIP tokenizer", expected=expected)
     return _fast_tokenizer(path, "CLIPTokenizer")
 
 

@@ -42,12 +42,16 @@ def _relative(path: Path, root: Path) -> str:
 def _schedule(folder: PipelineFolder) -> dict[str, Any]:
     """Nothing where the pipeline's own scheduler can be used, else another kind on its constants."""
     config = read_json(folder.at("scheduler") / "scheduler_config.json")
-    refusals = []
-    for kind in (None, *_OTHERWISE):
-        try:
-            schedule_from_config(config, kind)
-        except CheckpointError as error:
-            refusals.append(error)
-        else:
-            return {} if kind is None else {"kind": kind}
-    raise refusals[0]
+    refusals = {kind: _refusal(config, kind) for kind in (None, *_OTHERWISE)}
+    usable = [kind for kind, refusal in refusals.items() if refusal is None]
+    if not usable:
+        raise refusals[None] or CheckpointError("No scheduler can be used")
+    return {} if usable[0] is None else {"kind": usable[0]}
+
+
+def _refusal(config: dict[str, Any], kind: str | None) -> CheckpointError | None:
+    try:
+        schedule_from_config(config, kind)
+    except CheckpointError as error:
+        return error
+    return None

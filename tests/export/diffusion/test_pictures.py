@@ -139,7 +139,8 @@ def test_a_part_of_a_picture_by_a_plain_model(place: Path, plain: Path, strength
     pipeline.scheduler = diffusers.DDIMScheduler.from_config(pipeline.scheduler.config)
     with load(plain, decoder="full") as bundle:
         first = theirs(pipeline, 11, None, prompt=PROMPT, image=as_image(picture()), mask_image=as_image(box()),
-                       num_inference_steps=4, guidance_scale=2.0, strength=strength, height=SIZE, width=SIZE)  # fmt: skip
+                       num_inference_steps=4, guidance_scale=2.0, strength=strength, height=SIZE,
+                       width=SIZE)  # fmt: skip
         again = ours(bundle, text=PROMPT, image=picture(), mask=box(), steps=4, guidance=2.0, seed=11,
                      strength=strength)  # fmt: skip
         assert close(apart(first, again))
