@@ -77,7 +77,8 @@ def command(
     """Make the picture that the given senses, or words, describe.
 
     Give each modality of the bundle as --NAME VALUE. The reference has --text WORDS, --audio FILE.wav (or a video with
-    sound), --radar FILE.npz and --image FILE. A bundle with prompts takes --text WORDS, and may take --init and --mask.
+    sound), --radar FILE.npz and --image FILE. A bundle with prompts takes --text WORDS (--prompt means the same), and may
+    take --init and --mask.
 
     Example: chiasm generate reference --text "An ambulance ahead in the rain." --out picture.png
     """
@@ -138,6 +139,8 @@ def _given(
         chosen = known_modalities(values, pipeline.manifest.modalities, options)
         return {modality.name: _together(freshest(modality, values[modality.name], at)) for modality in chosen}
     known = [] if one_pass else ["text"]
+    if known and "prompt" in values and "text" not in values:
+        values = {"text" if name == "prompt" else name: value for name, value in values.items()}
     for name in values:
         if name not in known:
             expected = "--init FILE" if one_pass else "--text WORDS, --init FILE"

@@ -23,6 +23,8 @@ FP32_OPERATORS = frozenset(
     "Div", "Pow", "Reciprocal", "Sin", "Cos", "Clip"]
 )  # fmt: skip
 """Kept in FP32: sums of squares overflow 65504, small denominators vanish, angles and logarithms lose digits."""
+SETTINGS = {"Resize": (1, 2)}
+"""Inputs that say what is to be done, and whose type is fixed: a region and scales."""
 PRODUCTS = frozenset(["MatMul", "Gemm", "Conv", "ConvTranspose"])
 
 _LARGEST = 65504.0
@@ -117,7 +119,11 @@ class _Halves:
     def convert(self, node: Any) -> None:
         """Add the node in its precision, with casts where its inputs have the other one."""
         precision = self._precision(node)
-        node.input[:] = [self._form(name, precision) if self._is_float(name) else name for name in node.input]
+        fixed = SETTINGS.get(node.op_type, ())
+        node.input[:] = [
+            self._form(name, FLOAT if slot in fixed else precision) if self._is_float(name) else name
+            for slot, name in enumerate(node.input)
+        ]
         for attribute in node.attribute:
             if node.op_type == "Cast" and attribute.name == "to" and attribute.i == FLOAT:
                 attribute.i = precision

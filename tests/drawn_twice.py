@@ -32,7 +32,7 @@ WARNINGS = (
 _traced: dict[str, tuple[Any, Any]] = {}
 
 
-def _once(module: Any, interface: Any, part: str, opset: int) -> Any:
+def traced_once(module: Any, interface: Any, part: str, opset: int) -> Any:
     """`to_onnx`, remembered by the part's interface, structure and weights."""
     digest = hashlib.sha256(f"{interface} {module} {opset}".encode())
     for name, tensor in [*module.named_parameters(), *module.named_buffers()]:
@@ -48,7 +48,7 @@ def exported(folder: Path, name: str, settings: Settings = FP32, **table: Any) -
         MODELS[name].make(folder / name, "tiny")
     recipe = Recipe(decoder=DecoderRecipe(checkpoint=name, **table))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(workshop, "to_onnx", _once)
+        patch.setattr(workshop, "to_onnx", traced_once)
         return export(assemble(recipe, folder, name=name), folder / f"{name}.chiasm", settings=settings)
 
 

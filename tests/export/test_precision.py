@@ -129,3 +129,16 @@ def test_fp16_for_products_only() -> None:
 def test_infinite_constants_are_held_by_half() -> None:
     whole = model([("Add", "x c", "y")], {"c": np.array([-np.inf, 1.0], np.float32)}, {"x": (1, 2)}, {"y": (1, 2)})
     assert {value.dtype.name for value in to_fp16(whole).weights.values()} == {"float16"}
+
+
+def test_the_scales_of_a_resize_stay_fp32() -> None:
+    resize = ("Resize", "c empty scales", "r", {"mode": "nearest"})
+    lines = [("Conv", "x w", "c"), resize, ("Conv", "r w", "y")]
+    constants = {"w": normal(1, 3, 3, 1, 1), "empty": np.zeros(0, np.float32), "scales": half(np.float32([1, 1, 2, 2]))}
+    whole = model(lines, constants, {"x": (1, 3, 4, 4)}, {"y": (1, 3, 8, 8)})
+    made = to_fp16(whole)
+    check(made, "test")
+    node = next(node for node in made.graph.node if node.op_type == "Resize")
+    assert [made.weights[name].dtype.name for name in node.input[1:]] == ["float32", "float32"]
+    x = normal(2, 1, 3, 4, 4)
+    np.testing.assert_allclose(_run(rounded(made), x=x), _run(whole, x=x), atol=0.02)
