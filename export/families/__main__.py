@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from ..diffusion import architectures
 from . import families
 
 HEAD = """# Families
@@ -19,17 +20,40 @@ milliseconds has **not been measured into a table yet**.
 | family | `model_type` | encodes | `output`, the default first | |
 |---|---|---|---|---|
 """
+PIPELINES = """
+## Pipelines that draw
+
+Folders of diffusers, with `model_index.json`, in a recipe's `[decoder]` or alone. One short file each in `export/diffusion/`.
+Samplers: DDIM, Euler, Euler ancestral, LCM, TCD and flow-matched Euler; a pipeline with another scheduler (PNDM, DPM-Solver, …)
+is given one of these on the same constants. Autoencoders: `AutoencoderKL` and `AutoencoderTiny`. Tiny pipelines with random
+weights go through the test suite: the same noise gives the same picture as in diffusers, up to one grey level of 255.
+
+| architecture | pipelines | |
+|---|---|---|
+"""
 
 
 def page() -> str:
     """The whole page."""
+    return HEAD + _encoders() + PIPELINES + _pipelines()
+
+
+def _pipelines() -> str:
+    rows = []
+    for name, each in architectures().items():
+        classes = ", ".join(f"`{kind}`" for kind in each.PIPELINES)
+        rows.append(f"| {name} | {classes} | {' '.join((each.__doc__ or '').split())} |")
+    return "\n".join(rows) + "\n"
+
+
+def _encoders() -> str:
     rows = []
     for name, family in families().items():
         about = re.split(r"(?<! al)\. ", " ".join((family.__doc__ or "").split()))[0].rstrip(".") + "."
         kinds, outputs = " and ".join(family.KINDS), ", ".join(family.OUTPUTS)
         types = ", ".join(f"`{each}`" for each in family.MODEL_TYPES)
         rows.append(f"| {name} | {types} | {kinds} | {outputs} | {about} |")
-    return HEAD + "\n".join(rows) + "\n"
+    return "\n".join(rows) + "\n"
 
 
 if __name__ == "__main__":

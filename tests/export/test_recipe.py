@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("torch", reason="the export package's extra")
 
 from chiasm.export.recipe import (
+    DecoderRecipe,
     ExportRecipe,
     FusionRecipe,
     HeadRecipe,
@@ -28,6 +29,7 @@ WHOLE = Recipe(
     },
     fusion=FusionRecipe(kind="gated", weights="gated.safetensors", options={"width": 32}),
     heads={"hazard": HeadRecipe(labels=("clear", "brake"), weights="hazard.safetensors")},
+    decoder=DecoderRecipe(checkpoint="sd", schedule={"kind": "tcd", "eta": 0.2}, steps=(1, 4), guidance_range=(1.0, 2.0)),
     export=ExportRecipe(precisions=("fp32", "int8-cpu"), calibration={"image": "frames", "sound": "sounds"}, samples=8),
 )
 
@@ -62,6 +64,11 @@ def test_what_is_as_by_default_is_left_out() -> None:
         ('[modalities.image]\ncheckpoint = "a"\nmodule = "b:c"', "found both"),
         ('[modalities.image]\nmodule = "b:c"', "module of your own: expected its kind"),
         ('[modalities.image]\ncheckpoint = "a"\n[export.calibration]\nimages = "f"', "no modality.*images.*image"),
+        ('[decoder]\nchekpoint = "x"', "unknown key in decoder: found chekpoint.*Did you mean checkpoint"),
+        ("[decoder]\nlora_scale = 2.0", "decoder: found neither, expected either checkpoint or module"),
+        ('[decoder]\ncheckpoint = "x"\nnoise = [1, 2]', "decoder is a pipeline: found noise"),
+        ('[decoder]\ncheckpoint = "x"\n[fusion]\nkind = "mean"', "has a fusion or heads: found no modalities"),
+        ('[decoder]\ncheckpoint = "x"\n[export.calibration]\nimage = "f"', "found image, expected some of prompt, pict"),
     ],
 )
 def test_a_wrong_recipe_says_what_is_wrong(tmp_path: Path, text: str, message: str) -> None:
