@@ -77,8 +77,8 @@ def command(
     """Make the picture that the given senses, or words, describe.
 
     Give each modality of the bundle as --NAME VALUE. The reference has --text WORDS, --audio FILE.wav (or a video with
-    sound), --radar FILE.npz and --image FILE. A bundle with prompts takes --text WORDS (--prompt means the same), and may
-    take --init and --mask.
+    sound), --radar FILE.npz and --image FILE. A bundle with prompts takes --text WORDS (--prompt means the same), and
+    may take --init and --mask.
 
     Example: chiasm generate reference --text "An ambulance ahead in the rain." --out picture.png
     """

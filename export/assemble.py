@@ -196,9 +196,7 @@ def _modality(tower: Tower, files: dict[str, bytes]) -> Modality:
     return modality
 
 
-def _fusion(
-    table: FusionRecipe, towers: Mapping[str, Tower], root: Path, allowed: Collection[str]
-) -> tuple[str, Any]:
+def _fusion(table: FusionRecipe, towers: Mapping[str, Tower], root: Path, allowed: Collection[str]) -> tuple[str, Any]:
     """(kind, module with a `size`): a learned kind with its weights, the mean of a shared space, or the user's own."""
     counts = tuple(tower.modality.tokens[0] for tower in towers.values())
     widths = {name: tower.modality.tokens[1] for name, tower in towers.items()}

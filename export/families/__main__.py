@@ -23,10 +23,13 @@ milliseconds has **not been measured into a table yet**.
 PIPELINES = """
 ## Pipelines that draw
 
-Folders of diffusers, with `model_index.json`, in a recipe's `[decoder]` or alone. One short file each in `export/diffusion/`.
-Samplers: DDIM, Euler, Euler ancestral, LCM, TCD and flow-matched Euler; a pipeline with another scheduler (PNDM, DPM-Solver, …)
-is given one of these on the same constants. Autoencoders: `AutoencoderKL` and `AutoencoderTiny`. Tiny pipelines with random
-weights go through the test suite: the same noise gives the same picture as in diffusers, up to one grey level of 255.
+Folders of diffusers, with `model_index.json`, in a recipe's `[decoder]` or alone. One short file each in
+`export/diffusion/`. Samplers: DDIM, Euler, Euler ancestral, LCM, TCD and flow-matched Euler; a pipeline with another
+scheduler (PNDM, DPM-Solver, …) is given one of these on the same constants. Autoencoders: `AutoencoderKL` and
+`AutoencoderTiny`. Tiny pipelines with random weights go through the test suite: the same noise gives the same picture
+as in diffusers, up to one grey level of 255.
+
+Stable Diffusion 1.5's layout was exported at full size with random weights (`python -m chiasm.bench.zoo.full_size`).
 
 | architecture | pipelines | |
 |---|---|---|

@@ -1,4 +1,4 @@
-"""From a diffusers folder to a picture on the command line: `recipe init`, `export`, `inspect`, `verify`, `generate`."""
+"""From a diffusers folder to a picture on the command line."""
 
 from __future__ import annotations
 
@@ -36,9 +36,7 @@ def test_a_first_recipe(chiasm: Call, turbo: Path) -> None:
     assert '[decoder]\ncheckpoint = "sd15"\nvae = "taesd"\n\n[decoder.schedule]\nkind = "ddim"\n' in text
 
 
-def test_a_folder_becomes_pictures(
-    chiasm: Call, turbo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_folder_becomes_pictures(chiasm: Call, turbo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(workshop, "to_onnx", traced_once)
     out = tmp_path / "turbo.chiasm"
     done = chiasm("export", turbo / "turbo", "--out", out)

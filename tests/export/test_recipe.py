@@ -22,14 +22,16 @@ from chiasm.export.recipe import (
 from chiasm.runtime import ExportError
 
 WHOLE = Recipe(
-    model=ModelRecipe(name="a \"quoted\" name", version="2", licence="MIT", description="über\nzwei Zeilen"),
+    model=ModelRecipe(name='a "quoted" name', version="2", licence="MIT", description="über\nzwei Zeilen"),
     modalities={
         "image": ModalityRecipe(checkpoint="clip", kind="image", output="pooled", rate_hz=30.0),
         "sound": ModalityRecipe(module="nets.py:build", kind="audio", preprocess={"sample_rate": 16000}),
     },
     fusion=FusionRecipe(kind="gated", weights="gated.safetensors", options={"width": 32}),
     heads={"hazard": HeadRecipe(labels=("clear", "brake"), weights="hazard.safetensors")},
-    decoder=DecoderRecipe(checkpoint="sd", schedule={"kind": "tcd", "eta": 0.2}, steps=(1, 4), guidance_range=(1.0, 2.0)),
+    decoder=DecoderRecipe(
+        checkpoint="sd", schedule={"kind": "tcd", "eta": 0.2}, steps=(1, 4), guidance_range=(1.0, 2.0)
+    ),
     export=ExportRecipe(precisions=("fp32", "int8-cpu"), calibration={"image": "frames", "sound": "sounds"}, samples=8),
 )
 
@@ -68,7 +70,10 @@ def test_what_is_as_by_default_is_left_out() -> None:
         ("[decoder]\nlora_scale = 2.0", "decoder: found neither, expected either checkpoint or module"),
         ('[decoder]\ncheckpoint = "x"\nnoise = [1, 2]', "decoder is a pipeline: found noise"),
         ('[decoder]\ncheckpoint = "x"\n[fusion]\nkind = "mean"', "has a fusion or heads: found no modalities"),
-        ('[decoder]\ncheckpoint = "x"\n[export.calibration]\nimage = "f"', "found image, expected some of prompt, pict"),
+        (
+            '[decoder]\ncheckpoint = "x"\n[export.calibration]\nimage = "f"',
+            "found image, expected some of prompt, pict",
+        ),
     ],
 )
 def test_a_wrong_recipe_says_what_is_wrong(tmp_path: Path, text: str, message: str) -> None:
