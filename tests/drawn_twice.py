@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 import pytest
 from chiasm.bench.zoo.diffusion import MODELS
-from chiasm.export import Settings, export, workshop
+from chiasm.export import Calibration, Settings, export, workshop
 from chiasm.export.assemble import assemble
 from chiasm.export.recipe import DecoderRecipe, Recipe
 from chiasm.export.to_onnx import to_onnx
@@ -42,14 +42,17 @@ def traced_once(module: Any, interface: Any, part: str, opset: int) -> Any:
     return _traced[digest.digest().hex()][1]
 
 
-def exported(folder: Path, name: str, settings: Settings = FP32, **table: Any) -> Path:
+def exported(
+    folder: Path, name: str, settings: Settings = FP32, calibration: Calibration | None = None, **table: Any
+) -> Path:
     """The bundle of a tiny pipeline that is made in `folder`; `table`: further keys of the recipe's [decoder]."""
     if not (folder / name).exists():
         MODELS[name].make(folder / name, "tiny")
     recipe = Recipe(decoder=DecoderRecipe(checkpoint=name, **table))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(workshop, "to_onnx", traced_once)
-        return export(assemble(recipe, folder, name=name), folder / f"{name}.chiasm", settings=settings)
+        assembly = assemble(recipe, folder, name=name)
+        return export(assembly, folder / f"{name}.chiasm", settings=settings, calibration=calibration)
 
 
 def changed(bundle: Path, out: Path, **fields: Any) -> Path:

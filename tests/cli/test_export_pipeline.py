@@ -50,7 +50,9 @@ def test_a_folder_becomes_pictures(chiasm: Call, turbo: Path, tmp_path: Path, mo
     assert report["passed"]
     assert "int8-cpu" in report["parts"]["prompt.clip"]["variants"]
     assert "started from a picture" in " ".join(chiasm("inspect", out).out.split())
-    assert chiasm("verify", out, "--no-write").code == 0
+    checked = chiasm("verify", out, "--no-write", "--checkpoint", turbo / "turbo")
+    assert checked.code == 0, checked.err
+    assert "compared with torch" in checked.out
     pictures = []
     for words in (["--prompt", "a red bus"], ["--text", "a red bus"], ["--prompt", "rain"]):
         made = chiasm("generate", out, *words, "--out", tmp_path / "x.png", "--precision", "fp32")

@@ -162,6 +162,31 @@ def test_a_model_that_predicts_v(place: Path) -> None:
         assert close(apart(first, ours(bundle, text=PROMPT, steps=4, guidance=4.0, seed=13)))
 
 
+def test_int8_from_captures_draws_nearly_the_same(place: Path) -> None:
+    """Prompts and pictures set the ranges: convolutions are quantised too, in each part that has some."""
+    import json
+
+    from chiasm.bench.zoo.words import strings
+    from chiasm.export import Calibration, Settings
+    from chiasm.runtime import Packet
+
+    sets = {
+        "prompt": [Packet("prompt", text) for text in strings(4)],
+        "picture": [Packet("picture", picture(seed)) for seed in range(4)],
+    }
+    settings = Settings(("fp32", "int8-cpu"), samples=8, checks=3, rounds=1, ranking_s=2.0)
+    out = exported(place, "turbo", settings, Calibration(sets))
+    report = json.loads((out / "verify.json").read_bytes())
+    methods = {part: each["variants"]["int8-cpu"]["method"] for part, each in report["parts"].items()}
+    assert methods.pop("prompt.clip") == "dynamic"
+    assert all("static" in method for method in methods.values()), methods
+    made = []
+    for precision in ("fp32", "int8"):
+        with load(out, precision=precision) as bundle:
+            made.append(ours(bundle, text=PROMPT, seed=3))
+    assert 0.0 < apart(*made)[0] < 8.0
+
+
 def test_sdxl_turbo_in_another_shape(place: Path) -> None:
     """Two text encoders, the size told; guided away from zeros; fresh noise each step; 32 × 40 pixels."""
     with load(exported(place, "sdxl", height=32, width=40)) as bundle:
