@@ -178,7 +178,7 @@ def test_int8_from_captures_draws_nearly_the_same(place: Path) -> None:
     out = exported(place, "turbo", settings, Calibration(sets))
     report = json.loads((out / "verify.json").read_bytes())
     methods = {part: each["variants"]["int8-cpu"]["method"] for part, each in report["parts"].items()}
-    assert methods.pop("prompt.clip") == "dynamic"
+    assert methods.pop("prompt.clip") in ("dynamic", "static")  # the faster one at that moment
     assert all("static" in method for method in methods.values()), methods
     made = []
     for precision in ("fp32", "int8"):
