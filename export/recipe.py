@@ -105,7 +105,7 @@ class HeadRecipe(_Table, frozen=True, kw_only=True):
 class ExportRecipe(_Table, frozen=True, kw_only=True):
     """Which variants are made, and from which captures their INT8 ranges come: modality → file or folder."""
 
-    precisions: tuple[Literal["fp32", "fp16", "int8-cpu"], ...] = ("fp32", "fp16", "int8-cpu")
+    precisions: tuple[Literal["fp32", "fp16", "int8-cpu", "int8-trt"], ...] = ("fp32", "fp16", "int8-cpu")
     calibration: dict[str, str] = {}
     samples: int = 64
 

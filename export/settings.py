@@ -16,8 +16,10 @@ __all__ = ["OPSET", "PRECISIONS", "TOLERANCES", "Settings"]
 OPSET = 20
 """The newest opset that every consumer takes: TensorRT 10.3 (JetPack 6) parses up to 20, ONNX Runtime 1.20 up to 21."""
 
-PRECISIONS = ("fp32", "fp16", "int8-cpu")
-"""Variants that an export can make today. FP32 is always among them: the others are measured against it."""
+PRECISIONS = ("fp32", "fp16", "int8-cpu", "int8-trt")
+"""Variants that an export can make. FP32 is always among them: the others are measured against it."""
+DEFAULT = ("fp32", "fp16", "int8-cpu")
+"""Those that it makes unless it is told; `int8-trt` serves TensorRT alone."""
 
 TOLERANCES = Tolerances(fp32_max_relative_error=1e-4, fp16_cosine=0.999, int8_cosine=0.99, accuracy_drop=0.01)
 """FP32 is held to torch tensor by tensor, FP16 and INT8 to FP32 by cosine, and all to the fused accuracy of FP32."""
@@ -36,7 +38,7 @@ class Settings:
     of weights from which on a graph is large: its weights lie in files, while exporting and in the bundle.
     """
 
-    precisions: tuple[str, ...] = PRECISIONS
+    precisions: tuple[str, ...] = DEFAULT
     tolerances: Tolerances = TOLERANCES
     opset: int = OPSET
     samples: int = 256
