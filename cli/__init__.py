@@ -24,7 +24,7 @@ __all__ = ["app", "commands", "main"]
 
 _ORDER = (
     *("demo", "run", "generate", "classify", "index", "search", "inspect", "doctor", "bench", "export", "verify"),
-    *("plan", "targets"),
+    *("plan", "compile", "targets"),
     "recipe",
 )
 _OPEN = {"allow_extra_args": True, "ignore_unknown_options": True}

@@ -25,7 +25,8 @@ def command(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The bundle to write.", metavar="BUNDLE")],
     precision: Annotated[
-        list[str] | None, typer.Option("--precision", metavar="NAME", help="fp32, fp16, int8-cpu (all three by default), int8-trt.")
+        list[str] | None,
+        typer.Option("--precision", metavar="NAME", help="fp32, fp16, int8-cpu (all three by default), int8-trt."),
     ] = None,
     calibration: CalibrationOption = None,
     samples: SamplesOption = 600,

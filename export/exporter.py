@@ -68,7 +68,7 @@ def export(
 
 
 def _time(work: Workshop) -> None:
-    """Median time of each variant, all of a part taking turns on one thread. That of INT8 for TensorRT tells nothing."""
+    """Median time of each variant but TensorRT's, all of a part taking turns on one thread."""
     for index, (part, own) in enumerate(work.variants.items()):
         work.progress(f"timing {part}", 0.92 + 0.06 * index / len(work.variants))
         known = work.works[part]

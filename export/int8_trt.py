@@ -76,8 +76,9 @@ class _Pairs:
         """Of an addition to a quantised convolution's result, which nothing else reads, the other operand."""
         for mine, other in (node.input, reversed(node.input)):
             maker = makers.get(mine)
-            alone = maker is not None and maker.op_type == "Conv" and len(uses[mine]) == 1
-            if alone and maker.name in self.chosen and other not in self.graph.constants and other != mine:
+            if maker is None or maker.op_type != "Conv" or maker.name not in self.chosen or len(uses[mine]) > 1:
+                continue
+            if other not in self.graph.constants and other != mine:
                 return [other]
         return []
 

@@ -11,7 +11,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 from ..runtime.manifest import Manifest
 from ..runtime.values import Array, OnnxGraph
