@@ -35,10 +35,13 @@ _LEAST = 2.0**-20
 def trt_candidates(model: Any, beyond: Collection[str] = ()) -> list[str]:
     """Names of the convolutions and products with a constant weight that can be quantised.
 
-    Not those that make a tensor of `beyond`, which stays FP32: there a pair would not be part of any fusion.
+    Not those that read or make a tensor of `beyond`: what a pair gives back is FP16, which cannot hold it.
     """
+    far = set(beyond)
     wanted = {
-        node.name: node for node in Graph(model).nodes if node.op_type != "Gather" and node.output[0] not in beyond
+        node.name
+        for node in Graph(model).nodes
+        if node.op_type != "Gather" and far.isdisjoint([*node.input, *node.output])
     }
     return [name for name in candidates(model, "static") if name in wanted]
 
