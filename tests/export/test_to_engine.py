@@ -156,6 +156,13 @@ def test_every_part_of_the_reference_becomes_an_engine(bundle: Bundle, store: En
     assert all(line.cached for line in compile_engines(bundle, plan_engines(bundle, wish, store), wish, store))
 
 
+def test_the_encoders_of_the_reference_become_int8_engines(bundle: Bundle, store: EngineStore) -> None:
+    _needs_rtx()
+    wish = Wish(capabilities=THREE, precision="int8", parts=("image", "text", "audio", "radar"))
+    lines = compile_engines(bundle, plan_engines(bundle, wish, store), wish, store)
+    assert [line.precision for line in lines] == ["int8-trt"] * 4
+
+
 def test_a_node_that_the_vendor_refuses_is_named(bundle: Bundle) -> None:
     _needs_rtx()
     order = Order("image", bundle.graph("image", "int8-cpu"), ("8.9",))
