@@ -8,13 +8,12 @@ own (`runtime/backends/_builder.py`), under a lock, and kept whole or not at all
 from __future__ import annotations
 
 import importlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from importlib import metadata
-from pathlib import Path
 
 import msgspec
 
-from ..runtime.backends._builder import Built, build_apart
+from ..runtime.backends._builder import Maker, build_apart, ensure
 from ..runtime.backends._nvinfer import VENDORS, Order, Told, load_vendor
 from ..runtime.bundle import Bundle
 from ..runtime.engines import EngineStore, Facts, Key
@@ -156,7 +155,7 @@ def compile_engines(
     store: EngineStore,
     *,
     progress: Told = lambda words, share: None,
-    maker: Callable[[str, Order, Told], Built] = build_apart,
+    maker: Maker = build_apart,
 ) -> list[Line]:
     """Build what is not there. Whoever builds the same engine at the same time is waited for, and its engine taken.
 
@@ -178,22 +177,15 @@ def _within(progress: Told, part: str, done: float, share: float) -> Told:
 
 
 def _one(
-    bundle: Bundle, job: Job, wish: Wish, store: EngineStore, told: Told, maker: Callable[[str, Order, Told], Built]
+    bundle: Bundle, job: Job, wish: Wish, store: EngineStore, told: Told, maker: Maker
 ) -> Line:
-    key = job.key
-    found = store.find(key)
+    key, found = job.key, store.find(job.key)
     if found is not None:
         return _line(found.facts, cached=True)
-    with store.building(key):
-        found = store.find(key)  # whoever held the lock may have built it
-        if found is not None:
-            return _line(found.facts, cached=True)
-        timing = _Timing(store.folder, key)
-        graph = bundle.graph(key.part, key.precision)
-        order = Order(key.part, graph, key.capabilities, wish.level, wish.workspace, timing.read())
-        made = maker(key.vendor, order, told)
-        timing.write(made.timing)
-        return _line(store.put(key, made.data, made.seconds, made.peak_mib), cached=False)
+    graph = bundle.graph(key.part, key.precision)
+    order = Order(key.part, graph, key.capabilities, wish.level, wish.workspace)
+    facts, built = ensure(store, key, order, told, maker)
+    return _line(facts, cached=not built)
 
 
 def _line(facts: Facts, *, cached: bool) -> Line:
@@ -202,20 +194,3 @@ def _line(facts: Facts, *, cached: bool) -> Line:
         part=key.part, precision=key.precision, capabilities=key.capabilities, bytes=facts.bytes, seconds=facts.seconds,
         peak_mib=facts.peak_mib, cached=cached, key=key.digest,
     )  # fmt: skip
-
-
-class _Timing:
-    """What a builder remembers of its searches: one file for each vendor, version and device, pinned to these."""
-
-    def __init__(self, folder: Path, key: Key) -> None:
-        self._path = folder / f"timing-{key.vendor}-{key.version}-{'-'.join(key.capabilities)}.cache"
-
-    def read(self) -> bytes | None:
-        return self._path.read_bytes() if self._path.exists() else None
-
-    def write(self, data: bytes | None) -> None:
-        if data is None:
-            return
-        new = self._path.with_suffix(".new")
-        new.write_bytes(data)
-        new.replace(self._path)

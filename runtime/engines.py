@@ -51,8 +51,12 @@ class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
         return hashlib.sha256(msgspec.json.encode(self, order="deterministic")).hexdigest()[:32]
 
     def serves(self, wanted: Key) -> bool:
-        """Whether an engine of this key does what `wanted` asks, on every capability that it names."""
-        alike = msgspec.structs.replace(wanted, capabilities=self.capabilities, flags=self.flags)
+        """Whether an engine of this key does what `wanted` asks, on every capability that it names.
+
+        Wanted flags of {} are any.
+        """
+        flags = wanted.flags or self.flags
+        alike = msgspec.structs.replace(wanted, capabilities=self.capabilities, flags=flags)
         return self == alike and set(wanted.capabilities) <= set(self.capabilities)
 
 
@@ -120,19 +124,16 @@ class EngineStore:
 
     def why_not(self, key: Key) -> str:
         """Why there is no such engine: the nearest one of that part and what differs, in words."""
-        place = self.folder / key.digest
-        if (place / "engine.bin").exists():
-            facts = _facts(place)
-            if facts is None:
-                return "its engine.json cannot be read: the engine is damaged"
-            size = (place / "engine.bin").stat().st_size
-            if size != facts.bytes:
-                return f"its engine is cut off: {size} of {facts.bytes} bytes"
-            return "its engine's bytes are not those that were built: it is damaged"
-        others = [facts.key for facts in self.all() if facts.key.part == key.part]
-        if not others:
-            return "none was built"
-        return min((_differences(other, key) for other in others), key=lambda words: words.count(";"))
+        if (self.folder / key.digest / "engine.bin").exists() and _facts(self.folder / key.digest) is None:
+            return "its engine.json cannot be read: the engine is damaged"
+        others = [facts for facts in self.all() if facts.key.part == key.part]
+        for facts in others:
+            if facts.key.serves(key):
+                size = _size(self.folder / facts.key.digest / "engine.bin")
+                cut = f"its engine is cut off: {size} of {facts.bytes} bytes"
+                return cut if size != facts.bytes else "its engine's bytes are not those that were built: it is damaged"
+        said = [_differences(facts.key, key) for facts in others]
+        return min(said, key=lambda words: words.count(";")) if said else "none was built"
 
     def all(self) -> list[Facts]:
         """What is there, damaged ones left out, by part and precision."""
@@ -225,7 +226,7 @@ def _differences(found: Key, wanted: Key) -> str:
         said.append("another graph")
     said += [
         f"{name} {found.flags.get(name, 'unset')}, here {wanted.flags.get(name, 'unset')}"
-        for name in sorted({*found.flags, *wanted.flags})
+        for name in sorted({*found.flags, *wanted.flags} if wanted.flags else ())
         if found.flags.get(name) != wanted.flags.get(name)
     ]
     if found.shapes != wanted.shapes:

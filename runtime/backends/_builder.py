@@ -15,15 +15,17 @@ import subprocess
 import sys
 import tempfile
 import time
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ..engines import EngineStore, Facts, Key
 from ..errors import EngineError
 from ..values import OnnxGraph
 from ._nvinfer import VENDORS, Order, Told, build, load_vendor
 
-__all__ = ["Built", "build_apart"]
+__all__ = ["Built", "Maker", "build_apart", "ensure"]
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,43 @@ class Built:
     seconds: float
     peak_mib: float
     timing: bytes | None = None
+
+
+Maker = Callable[[str, Order, Told], Built]
+
+
+def ensure(
+    store: EngineStore, key: Key, order: Order, told: Told = lambda words, share: None, maker: Maker | None = None
+) -> tuple[Facts, bool]:
+    """(the engine of that key, whether it was built now). Whoever builds the same one is waited for, and its taken.
+
+    Raises `EngineError`; then the folder is as it was.
+    """
+    with store.building(key):
+        found = store.find(key)
+        if found is not None:
+            return found.facts, False
+        timing = _Timing(store.folder, key)
+        made = (maker or build_apart)(key.vendor, replace(order, timing=timing.read()), told)
+        timing.write(made.timing)
+        return store.put(key, made.data, made.seconds, made.peak_mib), True
+
+
+class _Timing:
+    """What a builder remembers of its searches: one file for each vendor, version and device, pinned to these."""
+
+    def __init__(self, folder: Path, key: Key) -> None:
+        self._path = folder / f"timing-{key.vendor}-{key.version}-{'-'.join(key.capabilities)}.cache"
+
+    def read(self) -> bytes | None:
+        return self._path.read_bytes() if self._path.exists() else None
+
+    def write(self, data: bytes | None) -> None:
+        if data is None:
+            return
+        new = self._path.with_suffix(".new")
+        new.write_bytes(data)
+        new.replace(self._path)
 
 
 def build_apart(vendor: str, order: Order, told: Told = lambda words, share: None) -> Built:

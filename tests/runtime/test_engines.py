@@ -51,7 +51,7 @@ def test_an_engine_comes_back_as_it_was(tmp_path: Path) -> None:
         ({"version": "1.8.0"}, "version 1.7.1, here 1.8.0"),
         ({"precision": "int8-trt"}, "precision fp16, here int8-trt"),
         ({"capabilities": ("12.0",)}, "compute capability 8.6, 8.9, here 12.0"),
-        ({"flags": {}}, "level 3, here unset"),
+        ({"flags": {"workspace": "5"}}, "level 3, here unset; workspace unset, here 5"),
         ({"shapes": {"pixels": (1, 3, 32, 32)}}, "shapes"),
     ],
 )
