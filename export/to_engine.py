@@ -25,7 +25,7 @@ __all__ = ["Job", "Line", "Wish", "compile_engines", "plan_engines", "vendor_ver
 _VARIANTS = {"fp32": ("fp32",), "fp16": ("fp16", "fp32"), "int8": ("int8-trt", "fp16", "fp32")}
 """What is asked for → variants, the first that a part has. The INT8 of CPUs is none of them: TensorRT refuses it."""
 
-_START_S, _PER_MIB_S, _PER_CAPABILITY = 0.9, 0.02, 0.25
+_START_S, _PER_MIB_S, _PER_CAPABILITY = 0.7, 0.02, 0.25
 _START_MIB, _PER_MIB = 220.0, 4.0
 """Coarse, from builds of 0.1 to 1,700 MB with TensorRT-RTX 1.7 on two cores; an earlier build of the same graph counts
 for more."""
@@ -133,7 +133,7 @@ def _job(
     key = key_of(manifest, part, precision, wish, version)
     size = variants[precision].bytes + sum(each.bytes for each in variants[precision].external)
     seconds, mib = _expected(key, size, earlier)
-    there = store.holds(key)
+    there = store.holds(key) is not None
     return Job(key=key, graph_bytes=size, there=there, expected_s=seconds, expected_mib=mib)
 
 
@@ -179,9 +179,9 @@ def _within(progress: Told, part: str, done: float, share: float) -> Told:
 def _one(
     bundle: Bundle, job: Job, wish: Wish, store: EngineStore, told: Told, maker: Maker
 ) -> Line:
-    key, found = job.key, store.find(job.key)
-    if found is not None:
-        return _line(found.facts, cached=True)
+    key, facts = job.key, store.holds(job.key)
+    if facts is not None:
+        return _line(facts, cached=True)
     graph = bundle.graph(key.part, key.precision)
     order = Order(key.part, graph, key.capabilities, wish.level, wish.workspace)
     facts, built = ensure(store, key, order, told, maker)

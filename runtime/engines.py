@@ -61,12 +61,13 @@ class Key(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True)
 
 
 class Facts(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """engine.json. `seconds` and `peak_mib` are of the build; `sha256` and `bytes` of engine.bin."""
+    """engine.json. `seconds` and `peak_mib` are of the build; `sha256`, `bytes` and `written_ns` of engine.bin."""
 
     format: int
     key: Key
     sha256: str
     bytes: int
+    written_ns: int
     seconds: float
     peak_mib: float
     built: str
@@ -95,10 +96,17 @@ class EngineStore:
         self.folder = folder
         self.limit = limit
 
-    def holds(self, key: Key) -> bool:
-        """Whether that engine seems to be there: its facts and its size are right. `find` looks at its bytes."""
-        facts = _facts(self.folder / key.digest)
-        return facts is not None and facts.key == key and _size(self.folder / key.digest / "engine.bin") == facts.bytes
+    def holds(self, key: Key) -> Facts | None:
+        """The facts of exactly that engine if it is there, marked as used now. Its bytes are read only where somebody
+        has written the file since, or copied it; `find` always reads them."""
+        place = self.folder / key.digest
+        facts, file = _facts(place), place / "engine.bin"
+        if facts is None or facts.key != key or _size(file) != facts.bytes:
+            return None
+        if file.stat().st_mtime_ns != facts.written_ns and _sha256(file) != facts.sha256:
+            return None
+        _touch(place)
+        return facts
 
     def find(self, key: Key) -> Engine | None:
         """The engine of exactly that key, marked as used now; None where there is none, or a damaged one."""
@@ -142,16 +150,17 @@ class EngineStore:
 
     def put(self, key: Key, data: bytes, seconds: float, peak_mib: float) -> Facts:
         """Write an engine in one piece, in place of whatever is there. `EngineError` leaves nothing behind."""
-        facts = Facts(
-            format=_FORMAT, key=key, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data), seconds=seconds,
-            peak_mib=peak_mib, built=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
-        )  # fmt: skip
         place = self.folder / key.digest
         new, old = (self.folder / f".{key.digest}.{os.getpid()}.{word}" for word in ("new", "old"))
         try:
             shutil.rmtree(new, ignore_errors=True)
             new.mkdir(parents=True)
             _write(new / "engine.bin", data)
+            facts = Facts(
+                format=_FORMAT, key=key, sha256=hashlib.sha256(data).hexdigest(), bytes=len(data), seconds=seconds,
+                peak_mib=peak_mib, written_ns=(new / "engine.bin").stat().st_mtime_ns,
+                built=time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+            )  # fmt: skip
             _write(new / "engine.json", msgspec.json.format(msgspec.json.encode(facts)))
             if place.exists():
                 place.rename(old)
@@ -246,6 +255,14 @@ def _size(path: Path) -> int | None:
         return path.stat().st_size
     except OSError:
         return None
+
+
+def _sha256(path: Path) -> str:
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(2**20):
+            digest.update(chunk)
+    return digest.hexdigest()
 
 
 def _touch(place: Path) -> None:

@@ -19,18 +19,15 @@ import time
 from collections.abc import Iterator
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ...export import export
-from ...export.assemble import open_assembly
-from ...export.calibrate import Calibration
-from ...export.captures import synthetic
-from ...export.report import FILE, Report, decode
-from ...export.settings import DEFAULT, Settings
 from ...runtime.bundle import open_bundle
 from ...runtime.errors import ChiasmError
 from ...targets import machine, packages
 from . import Model
+
+if TYPE_CHECKING:
+    from ...export.report import Report
 
 __all__ = ["measure", "models"]
 
@@ -49,6 +46,13 @@ def models() -> dict[str, Model]:
 
 def measure(model: Model, work: Path, precisions: tuple[str, ...]) -> dict[str, Any]:
     """The rows of one model: one for each encoder in it. Raises `ChiasmError`."""
+    from ...export import export
+    from ...export.assemble import open_assembly
+    from ...export.calibrate import Calibration
+    from ...export.captures import synthetic
+    from ...export.report import FILE, decode
+    from ...export.settings import Settings
+
     folder, out = work / model.name, work / f"{model.name}.chiasm"
     if not folder.exists():
         model.make(folder, "real")
@@ -105,7 +109,7 @@ def _main() -> int:
     parser.add_argument("--work", type=Path, required=True, help="checkpoints and bundles lie here meanwhile")
     parser.add_argument("--out", type=Path, default=Path("docs/results/families.json"))
     parser.add_argument("--keep", action="store_true", help="leave bundles and checkpoints in --work")
-    parser.add_argument("--precisions", nargs="+", default=list(DEFAULT))
+    parser.add_argument("--precisions", nargs="+", default=["fp32", "fp16", "int8-cpu"])
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("names", nargs="*", help="models; default: those that --out does not have")
     given = parser.parse_args()

@@ -49,9 +49,9 @@ def ensure(
     Raises `EngineError`; then the folder is as it was.
     """
     with store.building(key):
-        found = store.find(key)
-        if found is not None:
-            return found.facts, False
+        facts = store.holds(key)
+        if facts is not None:
+            return facts, False
         timing = _Timing(store.folder, key)
         made = (maker or build_apart)(key.vendor, replace(order, timing=timing.read()), told)
         timing.write(made.timing)

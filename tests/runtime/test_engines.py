@@ -39,7 +39,9 @@ def test_an_engine_comes_back_as_it_was(tmp_path: Path) -> None:
     assert found is not None
     assert found.data == DATA
     assert found.facts == facts
-    assert store.holds(KEY)
+    assert store.holds(KEY) == facts
+    copied = EngineStore(Path(shutil.copytree(store.folder, tmp_path / "copy")))
+    assert copied.holds(KEY) == facts
     assert store.all() == [facts]
 
 
@@ -90,6 +92,7 @@ def test_a_damaged_engine_is_not_served_and_can_be_built_again(tmp_path: Path, h
     assert callable(harm)
     harm(_engine(store))
     assert store.find(KEY) is None
+    assert store.holds(KEY) is None
     assert words in store.why_not(KEY)
     _engine(store)
     assert store.find(KEY) is not None
