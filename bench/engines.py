@@ -50,7 +50,7 @@ of TensorRT, on the device. What it does:
 ```sh
 pip install '.[rtx]'
 chiasm compile my.chiasm --target rtx-4090                          # or --capability 8.9; several make one engine
-chiasm compile my.chiasm --capability 8.7 --vendor tensorrt         # on a Jetson
+chiasm compile my.chiasm --vendor tensorrt                          # on a Jetson
 chiasm run my.chiasm --backend rtx --image camera:0                 # or --backend trt
 ```
 

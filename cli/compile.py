@@ -18,13 +18,18 @@ _MIB, _GIB = 2**20, 2**30
 
 def command(
     bundle: BundleArgument,
+    target: Annotated[
+        list[str] | None,
+        typer.Option("--target", metavar="NAME", help="A target (see chiasm targets); several make one engine."),
+    ] = None,
     capability: Annotated[
         list[str] | None,
-        typer.Option("--capability", metavar="X.Y", help="A compute capability, as in 8.9; several make one engine."),
+        typer.Option("--capability", metavar="X.Y", help="A compute capability in a target's place, as in 8.9."),
     ] = None,
     vendor: Annotated[
-        str, typer.Option("--vendor", metavar="NAME", help="tensorrt_rtx (needs no GPU) or tensorrt.")
-    ] = "tensorrt_rtx",
+        str | None,
+        typer.Option("--vendor", metavar="NAME", help="tensorrt_rtx or tensorrt; default: RTX where it can."),
+    ] = None,
     precision: Annotated[
         str, typer.Option("--precision", metavar="NAME", help="fp32, fp16, or int8 where a part has int8-trt.")
     ] = "fp16",
@@ -48,18 +53,22 @@ def command(
 ) -> None:
     """Build engines ahead of time, so that no request ever waits for one. What is there already is not built again.
 
+    Without a target they are for this machine. TensorRT-RTX builds for any of its GPUs, and needs none; TensorRT, which
+    Jetson and data-centre GPUs take, builds on the device only.
+
     Says first about how long it will take and how much memory it will need. It may be ended at any moment: engines
     that were finished stay, and nothing half written does.
     """
-    from ..export.to_engine import Wish, compile_engines, plan_engines
+    from ..export.to_engine import Wish, compile_engines, meant_for, plan_engines
     from ..runtime.bundle import open_bundle
     from ..runtime.engines import EngineStore, engine_folder
 
     opened = open_bundle(bundle_path(bundle))
     store = EngineStore(engines or engine_folder(opened.path), int(limit * _GIB))
+    meant = meant_for(target or (), capability or ())
     wish = Wish(
-        vendor=vendor, capabilities=tuple(dict.fromkeys(capability or ())), precision=precision,
-        parts=tuple(part or ()), level=level, workspace=None if workspace is None else workspace * _MIB,
+        vendor=vendor or meant.vendor, capabilities=meant.capabilities, precision=precision, parts=tuple(part or ()),
+        level=level, workspace=meant.workspace if workspace is None else workspace * _MIB,
     )  # fmt: skip
     jobs = plan_engines(opened, wish, store)
     if not as_json:

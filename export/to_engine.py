@@ -19,8 +19,12 @@ from ..runtime.bundle import Bundle
 from ..runtime.engines import EngineStore, Facts, Key
 from ..runtime.errors import EngineError, InputError
 from ..runtime.manifest import Manifest
+from ..targets.catalogue import find_target
+from ..targets.detect import detect
+from ..targets.readiness import RTX_CAPABILITIES
+from ..targets.schema import Target, TargetError
 
-__all__ = ["Job", "Line", "Wish", "compile_engines", "plan_engines", "vendor_version"]
+__all__ = ["Job", "Line", "Meant", "Wish", "compile_engines", "meant_for", "plan_engines", "vendor_version"]
 
 _VARIANTS = {"fp32": ("fp32",), "fp16": ("fp16", "fp32"), "int8": ("int8-trt", "fp16", "fp32")}
 """What is asked for → variants, the first that a part has. The INT8 of CPUs is none of them: TensorRT refuses it."""
@@ -43,6 +47,50 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     parts: tuple[str, ...] = ()
     level: int | None = None
     workspace: int | None = None
+
+
+class Meant(msgspec.Struct, frozen=True):
+    """What engines are for: capabilities, the vendor that builds for all of them, and scratch that fits (bytes)."""
+
+    capabilities: tuple[str, ...]
+    vendor: str
+    workspace: int | None
+
+
+def meant_for(names: Sequence[str], capabilities: Sequence[str]) -> Meant:
+    """Targets by name ("here": this machine, which none at all means too) and capabilities, together.
+
+    On a board whose memory CPU and GPU share, scratch is held to a quarter of what is ours: builders take what they
+    see, and are killed for it. Raises `InputError`.
+    """
+    asked = names or (() if capabilities else ("here",))
+    devices = [_device(name) for name in asked]
+    known = [each.compute_capability.value for each in devices if each.compute_capability is not None]
+    both = tuple(dict.fromkeys((*known, *capabilities)))
+    shared = [each.usable_mib for each in devices if each.memory.shared and each.usable_mib is not None]
+    everywhere = all(each in RTX_CAPABILITIES for each in both)
+    vendor = "tensorrt_rtx" if everywhere else "tensorrt"
+    return Meant(both, vendor, int(min(shared) / 4 * 2**20) if shared else None)
+
+
+def _device(name: str) -> Target:
+    """A target that engines can be built for."""
+    if name == "here":
+        found = detect()
+        if found.target is None or found.target.compute_capability is None:
+            raise InputError(
+                "This machine takes no engines", found=found.why, expected="an NVIDIA GPU",
+                fix="Name the device that they are for: --target NAME; chiasm targets lists them.",
+            )  # fmt: skip
+        return found.target
+    try:
+        target = find_target(name)
+    except TargetError as error:
+        raise InputError(str(error)) from error
+    if target.compute_capability is None:
+        raise InputError("Engines are for NVIDIA GPUs", found=f"the target {target.name}, which has none",
+                         fix="Its CPU runs the ONNX graphs as they are.")  # fmt: skip
+    return target
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True):

@@ -36,7 +36,7 @@ VENDORS = {
     each.name: each
     for each in (
         Vendor("tensorrt_rtx", "tensorrt_rtx", True, "pip install tensorrt-rtx"),
-        Vendor("tensorrt", "tensorrt", False, "install TensorRT 10.3 or newer (JetPack brings it)"),
+        Vendor("tensorrt", "tensorrt", False, "build on the device, with TensorRT 10.3 or newer (JetPack brings it)"),
     )
 }
 

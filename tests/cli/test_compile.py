@@ -27,7 +27,7 @@ def _run(*words: str) -> int:
 
 
 def test_built_then_cached(bundle: str, capsys: pytest.CaptureFixture[str]) -> None:
-    words = ("compile", bundle, "--capability", "8.6", "--capability", "12.0", "--part", "heads", "--part", "radar")
+    words = ("compile", bundle, "--target", "rtx-3060", "--target", "rtx-5090", "--part", "heads", "--part", "radar")
     assert _run(*words) == 0
     said = capsys.readouterr()
     assert "2 of 2 engines to build: about" in said.err
@@ -50,8 +50,10 @@ def test_dry_run_builds_nothing(bundle: str, capsys: pytest.CaptureFixture[str])
 @pytest.mark.parametrize(
     ("words", "said"),
     [
-        ((), "Engines are built for a device: found no compute capability"),
-        (("--capability", "8.7"), "builds no engines for compute capability 8.7"),
+        ((), "This machine takes no engines"),
+        (("--target", "rtx-4900"), "No target is called 'rtx-4900'. Did you mean rtx-4090"),
+        (("--target", "arm-cpu"), "Engines are for NVIDIA GPUs: found the target arm-cpu, which has none"),
+        (("--capability", "8.7", "--vendor", "tensorrt_rtx"), "builds no engines for compute capability 8.7"),
         (("--capability", "8.9", "--vendor", "tenssort"), "No such vendor of engines: found tenssort"),
         (("--capability", "8.9", "--part", "hands"), "No such part: found hands"),
         (("--capability", "8.9", "--engines", "/dev/null/engines"), "An engine cannot be kept: found Not a directory"),

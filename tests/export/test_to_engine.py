@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chiasm.export.to_engine import Wish, compile_engines, plan_engines, vendor_version
+from chiasm.export.to_engine import Wish, compile_engines, meant_for, plan_engines, vendor_version
 from chiasm.runtime.backends._builder import Built, build_apart
 from chiasm.runtime.backends._nvinfer import Order
 from chiasm.runtime.bundle import Bundle, open_bundle
@@ -120,6 +120,16 @@ def test_a_vendor_that_is_not_there(bundle: Bundle, store: EngineStore) -> None:
     if __import__("importlib").util.find_spec("tensorrt") is None:
         with pytest.raises(EngineError, match=r"tensorrt, which cannot be imported.*JetPack"):
             plan_engines(bundle, Wish(vendor="tensorrt", capabilities=("8.7",)), store)
+
+
+def test_what_engines_are_meant_for() -> None:
+    cards = meant_for(["rtx-4090", "rtx-3060"], ["12.0"])
+    assert (cards.capabilities, cards.vendor, cards.workspace) == (("8.9", "8.6", "12.0"), "tensorrt_rtx", None)
+    board = meant_for(["jetson-orin-nano-4gb"], [])
+    assert (board.capabilities, board.vendor) == (("8.7",), "tensorrt")
+    assert board.workspace is not None
+    assert 300 * 2**20 < board.workspace < 600 * 2**20  # a quarter of the 1.8 GiB that are ours
+    assert meant_for([], ["9.0"]).vendor == "tensorrt"
 
 
 # a vendor that fails
