@@ -19,6 +19,10 @@
     weights = "hazard.safetensors"
     labels = ["clear", "brake"]
 
+    [captions]                           # of a checkpoint that describes pictures (BLIP)
+    modality = "image"
+    beams = 3
+
     [export]
     precisions = ["fp32", "int8-cpu"]
     calibration = { image = "frames/", sound = "sounds/" }
@@ -39,7 +43,7 @@ import msgspec
 from ..runtime.errors import ExportError, MissingExtraError
 
 __all__ = [
-    "ExportRecipe", "FusionRecipe", "HeadRecipe", "ModalityRecipe", "ModelRecipe", "Recipe",
+    "CaptionsRecipe", "ExportRecipe", "FusionRecipe", "HeadRecipe", "ModalityRecipe", "ModelRecipe", "Recipe",
     "read_recipe", "to_toml",
 ]  # fmt: skip
 
@@ -102,6 +106,22 @@ class HeadRecipe(_Table, frozen=True, kw_only=True):
     weights: str | None = None
 
 
+class CaptionsRecipe(_Table, frozen=True, kw_only=True):
+    """Words about what one modality shows, by the text decoder of its checkpoint.
+
+    `length`: the most tokens, prompt and caption together. `prompt`, `max_tokens`, `beams`, `length_penalty` and
+    `early_stopping` hold unless a caller asks otherwise; left out, they are what the checkpoint says.
+    """
+
+    modality: str
+    length: int | None = None
+    prompt: str | None = None
+    max_tokens: int | None = None
+    beams: int | None = None
+    length_penalty: float | None = None
+    early_stopping: bool | Literal["never"] | None = None
+
+
 class ExportRecipe(_Table, frozen=True, kw_only=True):
     """Which variants are made, and from which captures their INT8 ranges come: modality → file or folder."""
 
@@ -117,6 +137,7 @@ class Recipe(_Table, frozen=True, kw_only=True):
     modalities: dict[str, ModalityRecipe] = {}
     fusion: FusionRecipe | None = None
     heads: dict[str, HeadRecipe] = {}
+    captions: CaptionsRecipe | None = None
     export: ExportRecipe = ExportRecipe()
 
 
@@ -150,7 +171,7 @@ def _toml(data: bytes) -> dict[str, Any]:
 
 _TABLES: dict[str, type[msgspec.Struct]] = {
     "$": Recipe, "$.model": ModelRecipe, "$.modalities[...]": ModalityRecipe, "$.fusion": FusionRecipe,
-    "$.heads[...]": HeadRecipe, "$.export": ExportRecipe,
+    "$.heads[...]": HeadRecipe, "$.captions": CaptionsRecipe, "$.export": ExportRecipe,
 }  # fmt: skip
 
 
@@ -179,6 +200,12 @@ def _check(path: Path, recipe: Recipe) -> None:
             raise ExportError(f"{path}: modalities.{name}", found=found, expected="either checkpoint or module")
         if modality.module and modality.kind is None:
             raise ExportError(f"{path}: modalities.{name} has a module of your own", expected="its kind = 'image', …")
+    told = recipe.captions
+    if told is not None and told.modality not in recipe.modalities:
+        raise ExportError(
+            f"{path}: captions.modality names no modality of this recipe", found=told.modality,
+            expected=f"one of {', '.join(recipe.modalities)}",
+        )  # fmt: skip
     unknown = [name for name in recipe.export.calibration if name not in recipe.modalities]
     if unknown:
         raise ExportError(

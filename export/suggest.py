@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..runtime.errors import ExportError
+from .captions import describes
 from .families import Kind, kinds_of
 from .hub import HubFolder
-from .recipe import FusionRecipe, ModalityRecipe, ModelRecipe, Recipe
+from .recipe import CaptionsRecipe, FusionRecipe, ModalityRecipe, ModelRecipe, Recipe
 
 __all__ = ["suggest"]
 
@@ -19,22 +20,26 @@ def suggest(folders: Sequence[Path], root: Path) -> Recipe:
     """A recipe over checkpoint folders, with paths relative to `root`.
 
     One modality for each tower, named after its kind. Encoders that do not share a space get a gated fusion whose
-    weights are still to be trained.
+    weights are still to be trained. The first checkpoint that describes pictures does so in the bundle, too.
     """
     if not folders:
         raise ExportError("No folder to look at", expected="one checkpoint folder or more")
     modalities: dict[str, ModalityRecipe] = {}
+    captions: CaptionsRecipe | None = None
     for path in folders:
         folder = HubFolder(path)
         kinds = kinds_of(folder)
         place = os.path.relpath(path.absolute(), root.absolute())
         for kind in kinds:
             table = ModalityRecipe(checkpoint=place, kind=kind if len(kinds) > 1 else None)
-            modalities[_free(kind, path, modalities)] = table
+            name = _free(kind, path, modalities)
+            modalities[name] = table
+            if captions is None and describes(folder):
+                captions = CaptionsRecipe(modality=name)
     alone = len(folders) == 1
     fusion = None if alone else FusionRecipe(kind="gated", weights="fusion.safetensors")
     model = ModelRecipe(name=folders[0].resolve().name) if alone else ModelRecipe()
-    return Recipe(model=model, modalities=modalities, fusion=fusion)
+    return Recipe(model=model, modalities=modalities, fusion=fusion, captions=captions)
 
 
 def _free(kind: Kind, path: Path, taken: dict[str, ModalityRecipe]) -> str:
