@@ -93,8 +93,8 @@ def command(
 def _caption(pipeline: Pipeline, file: str, asked: dict[str, Any]) -> dict[str, Any]:
     captioner = pipeline.manifest.captioner
     assert captioner is not None
-    packet = capture(pipeline.bundle.modality(captioner.modality), file)
-    return pipeline.caption(**asked, **{captioner.modality: packet}).to_dict()
+    packets: dict[str, Any] = {captioner.modality: capture(pipeline.bundle.modality(captioner.modality), file)}
+    return pipeline.caption(**asked, **packets).to_dict()
 
 
 def _files(places: Sequence[str]) -> Iterator[str]:

@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("torch", reason="the export package's extra")
 
 from chiasm.export.recipe import (
+    CaptionsRecipe,
     ExportRecipe,
     FusionRecipe,
     HeadRecipe,
@@ -28,6 +29,7 @@ WHOLE = Recipe(
     },
     fusion=FusionRecipe(kind="gated", weights="gated.safetensors", options={"width": 32}),
     heads={"hazard": HeadRecipe(labels=("clear", "brake"), weights="hazard.safetensors")},
+    captions=CaptionsRecipe(modality="image", prompt="a picture of", beams=3, early_stopping="never"),
     export=ExportRecipe(precisions=("fp32", "int8-cpu"), calibration={"image": "frames", "sound": "sounds"}, samples=8),
 )
 
@@ -56,6 +58,10 @@ def test_what_is_as_by_default_is_left_out() -> None:
         ('[fusion]\nweigths = "x"', "unknown key in fusion: found weigths.*Did you mean weights"),
         ("[modalities.image]\ncheckpoint = 3", r"modalities\.\*\.checkpoint is not as it should be.*got 'int'"),
         ('[export]\nprecisions = ["int4"]', r"export\.precisions.*int4"),
+        ("[captions]\nmodalty = 'image'", "unknown key in captions: found modalty.*Did you mean modality"),
+        ("[captions]\nbeams = 3", "captions is not as it should be: found Object missing required field 'modality'"),
+        ("[captions]\nmodality = 'i'\nbeams = 'many'", r"captions\.beams is not as it should be.*got 'str'"),
+        ("[captions]\nmodality = 'i'\nearly_stopping = 'ever'", r"captions\.early_stopping.*ever"),
         ("x = ", "is not TOML"),
         ("", "names nothing to export"),
         ("[modalities.image]", "image: found neither, expected either checkpoint or module"),
