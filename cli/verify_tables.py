@@ -21,9 +21,15 @@ def print_report(report: Report, default: str) -> None:
     else:
         for table in _fused(report, default):
             out.print(table)
-    for each in report.refused:
+    for part, each in report.parts.items():
+        told = {name: made.same_token for name, made in each.variants.items() if made.same_token is not None}
+        if told:
+            shares = ", ".join(f"{name} {100 * share:.1f} %" for name, share in told.items())
+            out.print(f"{part}: the same token is likeliest, {each.feeds} steps of captions: {shares}", soft_wrap=True)
+    for refused in report.refused:
         out.print(
-            f"left out: {each.part} {each.precision}, {each.tensor} {each.figure:.4g} (limit {each.limit:g})",
+            f"left out: {refused.part} {refused.precision}, {refused.tensor} {refused.figure:.4g}"
+            f" (limit {refused.limit:g})",
             soft_wrap=True,
         )
     if (words := _spent(report)) is not None:

@@ -142,6 +142,7 @@ def _part_report(work: Workshop, part: str, chosen: Precision, entries: tuple[Va
             method=made.method,
             kept=made.kept,
             ranking=made.ranking,
+            same_token=made.same_token,
         )
         for (name, made), entry in zip(own.items(), entries, strict=True)
     }

@@ -21,7 +21,7 @@ from ..runtime.values import Array, OnnxGraph, Packet
 from ..targets.machine import machine, packages
 from . import fused
 from .calibrate import Calibration, Feeds, PartFeeds, Sample, parts_in_order, prepare, subsets
-from .measure import Difference, compare, timed, worst
+from .measure import Difference, compare, same_choice, timed, worst
 from .pace import pace, seconds_of
 from .report import FusedReport, PartReport, Refused, Report, VariantReport
 from .sessions import HALVED, Runner, run_all, runnable
@@ -228,18 +228,18 @@ def _parts(
         else:
             reference = torch_outputs(_source(assembly, part), feeds)
         del runner
-        made = {
-            each.precision: compare(reference, run_all(runnable(variants[part][each.precision], each.precision), feeds))
-            for each in spec.variants
-            if each.precision in variants[part]
-        }
+        made, same = {}, {}
+        for precision in (each.precision for each in spec.variants if each.precision in variants[part]):
+            outputs = run_all(runnable(variants[part][precision], precision), feeds)
+            made[precision], same[precision] = compare(reference, outputs), same_choice(reference, outputs)
         mine = [name for name in made if name != "int8-trt"]
         times = dict(zip(mine, timed([variants[part][name] for name in mine], feeds, allowed.rounds), strict=True))
         found[part] = PartReport(
             preferred=spec.preferred, feeds=len(feeds), rounds=allowed.rounds,
             variants={
                 name: VariantReport(
-                    outputs=each, bytes=_size(spec, name), milliseconds=1e3 * times[name] if name in times else None
+                    outputs=each, bytes=_size(spec, name), milliseconds=1e3 * times[name] if name in times else None,
+                    same_token=same[name],
                 )
                 for name, each in made.items()
             },

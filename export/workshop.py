@@ -18,7 +18,7 @@ from ..targets.memory import peak_mib, reset_peak
 from .assembly import Assembly, PartSource
 from .calibrate import Calibration, Feeds, PartFeeds, prepare
 from .graphs import specs
-from .measure import Difference, compare
+from .measure import Difference, compare, same_choice
 from .model import Model, check, parse
 from .pace import Pace, pace, seconds_of
 from .pack import Specs, make_manifest
@@ -40,7 +40,10 @@ _PEAKS = 8
 
 @dataclass
 class Made:
-    """One variant so far: its graph, its differences from torch, and how an FP16 or INT8 one came about."""
+    """One variant so far: its graph, its differences from torch, and how an FP16 or INT8 one came about.
+
+    `same_token`: of a captioner's step, the share of checks on which the same token is likeliest as in torch.
+    """
 
     graph: OnnxGraph
     differences: Mapping[str, Difference]
@@ -48,6 +51,7 @@ class Made:
     kept: tuple[str, ...] = ()
     ranking: str | None = None
     milliseconds: float | None = None
+    same_token: float | None = None
 
 
 @dataclass
@@ -162,7 +166,8 @@ class Workshop:
         self, part: str, precision: str, graph: OnnxGraph, outputs: Sequence[Mapping[str, Array]] | None = None
     ) -> Made:
         work = self.works[part]
-        made = Made(graph, compare(work.answers, outputs or run_all(runnable(graph, precision), work.checks)))
+        outputs = outputs or run_all(runnable(graph, precision), work.checks)
+        made = Made(graph, compare(work.answers, outputs), same_token=same_choice(work.answers, outputs))
         self.variants.setdefault(part, {})[precision] = made
         return made
 

@@ -125,6 +125,10 @@ def test_a_bundle_in_every_precision_is_verified(made: Made) -> None:
         assert set(outputs) == {each.name for each in bundle.manifest.parts[part].outputs}
         assert max(each.max_relative_error for each in outputs.values()) <= 1e-4
     assert report.parts["caption.step"].feeds == 6
+    shares = {name: each.same_token for name, each in report.parts["caption.step"].variants.items()}
+    assert shares["fp32"] == 1.0
+    assert all(share is not None and 0.5 <= share <= 1 for share in shares.values())
+    assert report.parts["caption.prefill"].variants["fp32"].same_token is None
     captures = Calibration({"image": [Packet("image", each) for each in pictures(3)]})
     for assembly in (None, open_assembly(made.folder)[0]):
         again = verify(bundle, captures, assembly=assembly)
