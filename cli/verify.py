@@ -20,7 +20,9 @@ def command(
     bundle: BundleArgument,
     checkpoint: Annotated[
         str | None,
-        typer.Option("--checkpoint", metavar="FOLDER", help="What it was made from; 'reference' for the shipped one."),
+        typer.Option(
+            "--checkpoint", metavar="SOURCE", help="Recipe or folder it was made from; 'reference': the shipped one."
+        ),
     ] = None,
     calibration: CalibrationOption = None,
     samples: SamplesOption = 600,
@@ -72,10 +74,10 @@ def _load(checkpoint: str | None) -> Assembly | None:
     """The checkpoint's torch modules, if one is named."""
     if checkpoint is None:
         return None
-    from ..export.checkpoints import assemble_checkpoint, load_checkpoint
+    from ..export.assemble import open_assembly
     from ..reference import CHECKPOINT
 
-    return assemble_checkpoint(load_checkpoint(CHECKPOINT if checkpoint == "reference" else Path(checkpoint)))
+    return open_assembly(CHECKPOINT if checkpoint == "reference" else Path(checkpoint))[0]
 
 
 def _carry(path: Path, report: Report) -> Report:

@@ -14,6 +14,7 @@ torch = pytest.importorskip("torch", reason="the export package's extra")
 
 from chiasm.bench.zoo.captions import blip  # noqa: E402
 from chiasm.bench.zoo.image import MODELS as IMAGES  # noqa: E402
+from chiasm.cli.verify import _load as what_verify_compares_with  # noqa: E402
 from chiasm.export import Calibration, Settings, export  # noqa: E402
 from chiasm.export.assemble import open_assembly  # noqa: E402
 from chiasm.export.assembly import Assembly  # noqa: E402
@@ -130,7 +131,7 @@ def test_a_bundle_in_every_precision_is_verified(made: Made) -> None:
     assert all(share is not None and 0.5 <= share <= 1 for share in shares.values())
     assert report.parts["caption.prefill"].variants["fp32"].same_token is None
     captures = Calibration({"image": [Packet("image", each) for each in pictures(3)]})
-    for assembly in (None, open_assembly(made.folder)[0]):
+    for assembly in (None, what_verify_compares_with(str(made.folder))):
         again = verify(bundle, captures, assembly=assembly)
         assert again.passed
         assert set(again.parts) == set(report.parts)
