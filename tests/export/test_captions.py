@@ -18,6 +18,7 @@ from chiasm.cli.verify import _load as what_verify_compares_with  # noqa: E402
 from chiasm.export import Calibration, Settings, export  # noqa: E402
 from chiasm.export.assemble import open_assembly  # noqa: E402
 from chiasm.export.assembly import Assembly  # noqa: E402
+from chiasm.export.model import parse  # noqa: E402
 from chiasm.export.recipe import CaptionsRecipe  # noqa: E402
 from chiasm.export.report import FILE, decode  # noqa: E402
 from chiasm.export.suggest import suggest  # noqa: E402
@@ -139,6 +140,14 @@ def test_a_bundle_in_every_precision_is_verified(made: Made) -> None:
         for picture in pictures(3):
             first = [each.caption(image=picture, max_tokens=1).tokens for each in (half, made.pipeline)]
             assert first[0] == first[1]
+
+
+def test_the_table_of_words_is_stored_once(made: Made) -> None:
+    """The words that go in and the words that come out are the same weights, a fifth of the real decoder."""
+    weights = parse(made.pipeline.bundle.graph("caption.step", "fp32")).weights
+    own = made.pipeline.manifest.captioner
+    assert own is not None
+    assert sum(own.vocabulary in each.shape and each.ndim == 2 for each in weights.values()) == 1
 
 
 def test_the_step_is_fed_with_captions(made: Made) -> None:
