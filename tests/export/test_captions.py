@@ -234,6 +234,30 @@ def test_captions_that_cannot_be_made(folders: Path, tmp_path: Path, captions: s
     assert not isinstance(caught.value, InputError)
 
 
+def test_a_checkpoint_as_older_transformers_wrote_it(tmp_path: Path) -> None:
+    """The published ones hold positions and tied weights as tensors of their own, and search settings in config.json."""
+    from safetensors.torch import load_file, save_file
+
+    blip(tmp_path / "blip", "tiny")
+    expected = open_assembly(tmp_path / "blip")[0]
+    path = tmp_path / "blip" / "model.safetensors"
+    tensors = load_file(path)
+    table = tensors["text_decoder.bert.embeddings.word_embeddings.weight"]
+    tensors["text_decoder.bert.embeddings.position_ids"] = torch.arange(48)[None]
+    tensors["text_decoder.cls.predictions.decoder.weight"] = table.clone()
+    tensors["text_decoder.cls.predictions.decoder.bias"] = tensors["text_decoder.cls.predictions.bias"].clone()
+    save_file(tensors, path, metadata={"format": "pt"})
+    (tmp_path / "blip" / "generation_config.json").unlink()
+    config = json.loads((tmp_path / "blip" / "config.json").read_text())
+    told = {"max_length": 20, "min_length": 0, "num_beams": 1, "do_sample": False, "repetition_penalty": 1.0}
+    config["text_config"].update(told)
+    (tmp_path / "blip" / "config.json").write_text(json.dumps(config))
+    found = open_assembly(tmp_path / "blip")[0]
+    assert found.captioner == expected.captioner
+    steps = [each.parts["caption.step"].load().state_dict() for each in (found, expected)]
+    assert all(torch.equal(value, steps[1][name]) for name, value in steps[0].items())
+
+
 def test_a_checkpoint_that_answers_questions_is_another(tmp_path: Path) -> None:
     blip(tmp_path / "blip", "tiny")
     path = tmp_path / "blip" / "config.json"
