@@ -235,7 +235,7 @@ def test_captions_that_cannot_be_made(folders: Path, tmp_path: Path, captions: s
 
 
 def test_a_checkpoint_as_older_transformers_wrote_it(tmp_path: Path) -> None:
-    """The published ones hold positions and tied weights as tensors of their own, and search settings in config.json."""
+    """The published ones hold positions and tied weights as tensors of their own, and the search in config.json."""
     from safetensors.torch import load_file, save_file
 
     blip(tmp_path / "blip", "tiny")
