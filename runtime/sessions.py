@@ -97,14 +97,30 @@ def open_sessions(
 def choose_precisions(parts: Mapping[str, Part], backend: Backend, asked: str | Mapping[str, str]) -> dict[str, str]:
     """part → precision. `asked`: "auto", one precision ("int8": the backend's own kind), or some parts → precision.
 
-    "auto" is the part's preferred precision, or the best one that the backend runs. PrecisionError lists what there is.
+    "auto" is the part's preferred precision, or the best one that the backend runs. One precision for all: a part that
+    has it not (nothing in it can be quantised, say) runs in FP32, as long as any part has it. PrecisionError lists what
+    there is.
     """
     if not isinstance(asked, str):
         unknown = [name for name in asked if name not in parts]
         if unknown:
             raise InputError("No such part", found=", ".join(unknown), expected=f"some of {', '.join(parts)}")
         return {name: _choose(name, part, backend, asked.get(name, "auto")) for name, part in parts.items()}
-    return {name: _choose(name, part, backend, asked) for name, part in parts.items()}
+    made: dict[str, str] = {}
+    for name, part in parts.items():
+        try:
+            made[name] = _choose(name, part, backend, asked)
+        except PrecisionError:
+            if not any(_has(other, backend, asked) for other in parts.values()):
+                raise
+            made[name] = _choose(name, part, backend, "fp32")
+    return made
+
+
+def _has(part: Part, backend: Backend, asked: str) -> bool:
+    """Whether a part has a variant of that precision which the backend runs."""
+    wanted, runs = _SHORT.get(asked, (asked,)), backend.precisions()
+    return any(each.precision in wanted and each.precision in runs for each in part.variants)
 
 
 def _choose(name: str, part: Part, backend: Backend, asked: str) -> str:
