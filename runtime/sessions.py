@@ -106,15 +106,9 @@ def choose_precisions(parts: Mapping[str, Part], backend: Backend, asked: str | 
         if unknown:
             raise InputError("No such part", found=", ".join(unknown), expected=f"some of {', '.join(parts)}")
         return {name: _choose(name, part, backend, asked.get(name, "auto")) for name, part in parts.items()}
-    made: dict[str, str] = {}
-    for name, part in parts.items():
-        try:
-            made[name] = _choose(name, part, backend, asked)
-        except PrecisionError:
-            if not any(_has(other, backend, asked) for other in parts.values()):
-                raise
-            made[name] = _choose(name, part, backend, "fp32")
-    return made
+    having = {name for name, part in parts.items() if _has(part, backend, asked)}
+    others = asked if asked == "auto" or not having else "fp32"
+    return {name: _choose(name, part, backend, asked if name in having else others) for name, part in parts.items()}
 
 
 def _has(part: Part, backend: Backend, asked: str) -> bool:

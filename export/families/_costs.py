@@ -14,12 +14,13 @@ MEASURED = Path(__file__).parents[2] / "docs" / "results" / "families.json"
 _HEAD = """
 ## What they cost at their real sizes
 
-Published architectures, seeded random weights, exported and measured by `python -m chiasm.bench.zoo.table` on {machine},
-{when}. *Error*: of the FP32 graph against the model in torch, the largest of any output relative to its largest value, on
-three inputs (at most 1e-4). *FP16*, *INT8*: lowest cosine with torch; on random weights that says what the arithmetic
-loses, not what a trained model would. *ms*: median of one run, all variants taking turns; a graph above 64 MB has both
-cores, a smaller one has one. INT8 is dynamic for matrix products and static, with ranges from made-up captures, for
-convolutions; where no INT8 graph came within its tolerance of 0.99, the best one's cosine stands in brackets.
+Published architectures, seeded random weights, exported and measured by `python -m chiasm.bench.zoo.table` on
+{machine}, {when}. *Error*: of the FP32 graph against the model in torch, the largest of any output relative to its
+largest value, on three inputs (at most 1e-4). *FP16*, *INT8*: lowest cosine with torch; on random weights that says
+what the arithmetic loses, not what a trained model would. *ms*: median of one run, all variants taking turns; a graph
+above 64 MB has both cores, a smaller one has one. INT8 is dynamic for matrix products and static, with ranges from
+made-up captures, for convolutions; where no INT8 graph came within its tolerance of 0.99, the best one's cosine stands
+in brackets.
 
 | model | encodes | error | FP16 | INT8 | MB FP32 | MB INT8 | ms FP32 | ms INT8 | faster |
 |---|---|--:|--:|--:|--:|--:|--:|--:|--:|
@@ -32,7 +33,8 @@ def costs(path: Path = MEASURED) -> str:
         return ""
     found = json.loads(path.read_text("utf-8"))
     where = found["machine"]
-    head = _HEAD.format(machine=f"{where['cpu']} ({', '.join(where['isa'])}), {where['cores']} cores", when=found["when"])
+    machine = f"{where['cpu']} ({', '.join(where['isa'])}), {where['cores']} cores"
+    head = _HEAD.format(machine=machine, when=found["when"])
     return head + "\n".join(line for name, each in found["models"].items() for line in _lines(name, each)) + "\n"
 
 
