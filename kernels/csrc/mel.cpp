@@ -136,7 +136,7 @@ template <typename Real, typename Kernel>
 bool run(const Kernel &kernel, const Mel &mel, const Waveform &waveform, std::size_t first, std::size_t last, const Layout &layout, float *out) {
     constexpr std::size_t lanes = sizeof(Real) / sizeof(double);
     static thread_local Scratch scratch;
-    const std::size_t reals = mel.reals(), length = mel.window.size();
+    const std::size_t reals = mel.reals(), length = mel.length;
     Real *work = static_cast<Real *>(scratch.of(reals * sizeof(Real) + lanes * length * sizeof(float)));
     float *copies = reinterpret_cast<float *>(work + reals);
     bool fine = true;
@@ -164,8 +164,9 @@ bool some_frames(const Mel &mel, const Waveform &waveform, std::size_t first, st
 }  // namespace
 
 Mel::Mel(std::size_t fft_size, std::size_t hop_, const std::vector<double> &window_, double gain)
-    : hop(hop_), window(window_), factors(fft_size / 2) {
+    : hop(hop_), length(window_.size()), window(window_), factors(fft_size / 2) {
     for (double &value : window) value *= gain * 0.5;
+    if (length % 2) window.push_back(0.0);
 }
 
 void Mel::add_filter(std::size_t first, std::size_t count, const double *weight) {

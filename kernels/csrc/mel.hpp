@@ -17,8 +17,8 @@ struct Filter {
 
 // What kernels/mel.py makes of a MelSpec.
 struct Mel {
-    std::size_t hop;
-    std::vector<double> window;  // of a frame; the gain and the ½ that fft.inc asks for are in it
+    std::size_t hop, length;     // of a frame, in samples
+    std::vector<double> window;  // the gain and the ½ that fft.inc asks for are in it; with a zero after an odd length
     bool remove_dc = false;
     double preemphasis = 0.0;
     Factors factors;  // of half the size of the transform

@@ -61,6 +61,7 @@ struct Pairs {
             offset.push_back(digits.size());
             least.push_back(0);
             range.push_back(0);
+            std::int64_t sum = 0;
             for (std::size_t k = 0; k < taps; k += 2) {
                 const std::int32_t a = k < lead ? 0 : axis.weight[i * axis.taps + k - lead];
                 const std::int32_t b = k + 1 < taps ? axis.weight[i * axis.taps + k + 1 - lead] : 0;
@@ -70,6 +71,12 @@ struct Pairs {
                     least.back() += 255 * std::min(each, 0);
                     range.back() += 255 * std::abs(each);
                 }
+                sum += 255 * (std::int64_t{std::abs(a)} + std::abs(b));
+            }
+            // Where the high parts alone could leave 32 bits, the low ones always matter.
+            if (sum + 2 * std::int64_t{range.back()} + (1 << precision) >= std::int64_t{1} << 31) {
+                least.back() = 0;
+                range.back() = 1 << precision;
             }
             digits.resize(std::max(digits.size(), offset.back() + 2 * most));
         }
