@@ -59,7 +59,7 @@ def kernel_markdown(report: Mapping[str, Any]) -> str:
     packages = ", ".join(f"{name} {version}" for name, version in sorted(report["packages"].items()) if version)
     lines = [
         f"{_machine(report)}; {report['when'][:10]}; {packages}.",
-        f"{_bound(report).capitalize()}.",
+        f"B{_bound(report)[1:]}.",
         "",
         "| case, and its peers | ms | times as fast | wanted | |",
         "|---|---:|---:|---:|---|",

@@ -17,6 +17,7 @@ namespace {
 // rows, three pairs of one row and one of the fourth, so that no lane is idle and none has to be moved.
 constexpr std::size_t band = 8, half_band = 4, registers = 3, pixel = 3;
 constexpr std::size_t pair_bytes = registers * sizeof(__m256i);
+constexpr std::size_t many_pairs = 9;  // of a target, from which on its low weights can wait
 // The colour in each lane of a row, by its place among four rows; the last one fills what the others leave.
 constexpr int colour_of[half_band][4] = {{0, 1, 2, -1}, {0, 1, -1, 2}, {0, -1, 1, 2}, {-1, 2, 1, 0}};
 
@@ -64,6 +65,13 @@ CHIASM_TARGET void stage(const Band &rows, std::uint8_t *staged) {
     }
 }
 
+// The same, and it stays in a register: GCC would fetch it from memory for each of its uses.
+CHIASM_TARGET inline __m256i loaded(const std::uint8_t *source) {
+    __m256i value = load(source);
+    asm("" : "+x"(value));
+    return value;
+}
+
 // Whether numbers of at most `range` that are added to these sums may change their whole part: the bits say in which.
 CHIASM_TARGET inline __m256i doubt(__m256i sums, std::int32_t range) {
     constexpr std::int32_t fraction = (1 << precision) - 1;
@@ -74,11 +82,40 @@ CHIASM_TARGET inline __m256i add(__m256i sums, __m256i pairs, __m256i weight) {
     return _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, weight));
 }
 
-// The sums of eight rows and three colours of one target, `part` 0 of the low parts of the weights, 1 of the high ones. Two pairs at a
-// time, because GCC copies every sum once in each turn of the loop.
+// Of the low parts of the weights, and of the high ones.
+struct Sums {
+    __m256i low, high;
+};
+
+CHIASM_TARGET inline Sums begin() { return {_mm256_set1_epi32(1 << (precision - 1)), _mm256_setzero_si256()}; }
+
+CHIASM_TARGET inline void add(Sums &sums, __m256i pairs, __m256i low, __m256i high) {
+    sums.low = add(sums.low, pairs, low);
+    sums.high = add(sums.high, pairs, high);
+}
+
+// Without the fraction; the packing to bytes clamps.
+CHIASM_TARGET inline __m256i end(const Sums &sums, __m128i shift) {
+    return _mm256_srai_epi32(_mm256_add_epi32(sums.low, _mm256_sll_epi32(sums.high, shift)), precision);
+}
+
+// Sums of eight rows and three colours of one target.
 struct Lanes {
     __m256i a, b, c;
 };
+
+CHIASM_TARGET inline Lanes plus(const Lanes &one, const Lanes &other) {
+    return {_mm256_add_epi32(one.a, other.a), _mm256_add_epi32(one.b, other.b), _mm256_add_epi32(one.c, other.c)};
+}
+
+CHIASM_TARGET inline Lanes raised(const Lanes &high, __m128i shift) {
+    return {_mm256_sll_epi32(high.a, shift), _mm256_sll_epi32(high.b, shift), _mm256_sll_epi32(high.c, shift)};
+}
+
+CHIASM_TARGET inline bool doubtful(const Lanes &sums, std::int32_t range) {
+    const __m256i ab = _mm256_or_si256(doubt(sums.a, range), doubt(sums.b, range));
+    return _mm256_movemask_epi8(_mm256_or_si256(ab, doubt(sums.c, range))) != 0;
+}
 
 CHIASM_TARGET inline Lanes step(Lanes sums, const std::uint8_t *pairs, std::int32_t digit) {
     const __m256i weight = _mm256_set1_epi32(digit);
@@ -88,6 +125,8 @@ CHIASM_TARGET inline Lanes step(Lanes sums, const std::uint8_t *pairs, std::int3
     return sums;
 }
 
+// Part 0 of the weights are the low ones, 1 the high ones. Two pairs at a time, because GCC copies every sum once in each turn of the
+// loop.
 CHIASM_TARGET inline Lanes weigh(const std::uint8_t *staged, const std::int32_t *digits, std::size_t count, std::size_t part) {
     const __m256i none = _mm256_setzero_si256();
     Lanes sums{none, none, none};
@@ -98,26 +137,32 @@ CHIASM_TARGET inline Lanes weigh(const std::uint8_t *staged, const std::int32_t 
     return count ? step(sums, staged, digits[0]) : sums;
 }
 
-CHIASM_TARGET inline Lanes plus(const Lanes &one, const Lanes &other) {
-    return {_mm256_add_epi32(one.a, other.a), _mm256_add_epi32(one.b, other.b), _mm256_add_epi32(one.c, other.c)};
-}
-
-CHIASM_TARGET inline bool doubtful(const Lanes &sums, std::int32_t range) {
-    const __m256i ab = _mm256_or_si256(doubt(sums.a, range), doubt(sums.b, range));
-    return _mm256_movemask_epi8(_mm256_or_si256(ab, doubt(sums.c, range))) != 0;
-}
-
-// Four bytes of each of eight rows: those of rows 0 to 3 in the lower half. The high parts of the weights nearly always say which byte
-// it is, because the low ones count for less than a hundredth of a grey level; where they might matter, they are added.
-CHIASM_TARGET inline __m256i weigh(const std::uint8_t *staged, const Pairs &pairs, std::size_t target, std::size_t count, __m128i shift) {
-    const std::int32_t *digits = pairs.digits.data() + target * 2 * count, least = pairs.least[target];
-    const __m256i half = _mm256_set1_epi32((1 << (precision - 1)) + least);
-    const Lanes high = weigh(staged, digits, count, 1);
-    Lanes sums = plus({_mm256_sll_epi32(high.a, shift), _mm256_sll_epi32(high.b, shift), _mm256_sll_epi32(high.c, shift)}, {half, half, half});
-    if (doubtful(sums, pairs.range[target])) {
-        const __m256i back = _mm256_set1_epi32(-least);
-        sums = plus(plus(sums, {back, back, back}), weigh(staged, digits, count, 0));
+// Both parts at once.
+CHIASM_TARGET inline Lanes weigh_both(const std::uint8_t *staged, const std::int32_t *digits, std::size_t count, __m128i shift) {
+    Sums a = begin(), b = begin(), c = begin();
+    for (; count; --count, staged += pair_bytes, digits += 2) {
+        const __m256i low = _mm256_set1_epi32(digits[0]), high = _mm256_set1_epi32(digits[1]);
+        add(a, loaded(staged), low, high);
+        add(b, loaded(staged + sizeof(__m256i)), low, high);
+        add(c, loaded(staged + 2 * sizeof(__m256i)), low, high);
     }
+    return plus(raised({a.high, b.high, c.high}, shift), {a.low, b.low, c.low});
+}
+
+// The high parts of many weights nearly always say which byte it is, because the low ones count for less than a hundredth of a grey
+// level; where they might matter, they are added. With few weights it is faster to add them always.
+CHIASM_TARGET inline Lanes weigh(const std::uint8_t *staged, const Pairs &pairs, std::size_t target, std::size_t count, __m128i shift) {
+    const std::int32_t *digits = pairs.digits.data() + target * 2 * count, least = pairs.least[target];
+    if (count < many_pairs) return weigh_both(staged, digits, count, shift);
+    const __m256i half = _mm256_set1_epi32((1 << (precision - 1)) + least);
+    const Lanes sums = plus(raised(weigh(staged, digits, count, 1), shift), {half, half, half});
+    if (!doubtful(sums, pairs.range[target])) return sums;
+    const __m256i back = _mm256_set1_epi32(-least);
+    return plus(plus(sums, {back, back, back}), weigh(staged, digits, count, 0));
+}
+
+// Four bytes of each of eight rows: those of rows 0 to 3 in the lower half.
+CHIASM_TARGET inline __m256i packed(const Lanes &sums) {
     const __m256i a = _mm256_srai_epi32(sums.a, precision), b = _mm256_srai_epi32(sums.b, precision);
     const __m256i c = _mm256_srai_epi32(sums.c, precision);
     const __m256i bytes = _mm256_packus_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, c));
@@ -142,7 +187,7 @@ CHIASM_TARGET void across(const Band &rows, const Weights &columns, std::uint8_t
         __m256i made[4];
         for (std::size_t i = 0; i < 4; ++i) {
             const std::size_t target = std::min(x + i, length - 1);
-            made[i] = weigh(rows.staged + (pairs.first[target] - rows.left / 2) * pair_bytes, pairs, target, count, shift);
+            made[i] = packed(weigh(rows.staged + (pairs.first[target] - rows.left / 2) * pair_bytes, pairs, target, count, shift));
         }
         const __m256i ab = _mm256_unpacklo_epi32(made[0], made[1]), cd = _mm256_unpacklo_epi32(made[2], made[3]);
         const __m256i AB = _mm256_unpackhi_epi32(made[0], made[1]), CD = _mm256_unpackhi_epi32(made[2], made[3]);
@@ -154,51 +199,41 @@ CHIASM_TARGET void across(const Band &rows, const Weights &columns, std::uint8_t
     }
 }
 
-// The sums of 32 bytes.
-struct Bytes {
-    __m256i a, b, c, d;
+struct Halves {
+    Sums first, second;
 };
 
-CHIASM_TARGET inline Bytes plus(const Bytes &one, const Bytes &other) {
-    return {_mm256_add_epi32(one.a, other.a), _mm256_add_epi32(one.b, other.b), _mm256_add_epi32(one.c, other.c),
-            _mm256_add_epi32(one.d, other.d)};
+template <bool upper>
+CHIASM_TARGET inline void step(Halves &sums, const std::uint8_t *const *rows, const std::int32_t *digits, std::size_t at) {
+    const __m256i low = _mm256_set1_epi32(digits[0]), high = _mm256_set1_epi32(digits[1]), none = _mm256_setzero_si256();
+    const __m256i a = load(rows[0] + at), b = load(rows[1] + at);
+    const __m256i ab = upper ? _mm256_unpackhi_epi8(a, b) : _mm256_unpacklo_epi8(a, b);
+    add(sums.first, _mm256_unpacklo_epi8(ab, none), low, high);
+    add(sums.second, _mm256_unpackhi_epi8(ab, none), low, high);
 }
 
-CHIASM_TARGET inline Bytes weigh_rows(const std::uint8_t *const *rows, const std::int32_t *digits, std::size_t count, std::size_t at,
-                                      std::size_t part) {
-    const __m256i none = _mm256_setzero_si256();
-    Bytes sums{none, none, none, none};
-    for (digits += part; count; --count, rows += 2, digits += 2) {
-        const __m256i weight = _mm256_set1_epi32(digits[0]), first = load(rows[0] + at), second = load(rows[1] + at);
-        const __m256i lower = _mm256_unpacklo_epi8(first, second), upper = _mm256_unpackhi_epi8(first, second);
-        sums.a = add(sums.a, _mm256_unpacklo_epi8(lower, none), weight);
-        sums.b = add(sums.b, _mm256_unpackhi_epi8(lower, none), weight);
-        sums.c = add(sums.c, _mm256_unpacklo_epi8(upper, none), weight);
-        sums.d = add(sums.d, _mm256_unpackhi_epi8(upper, none), weight);
+// The lower or the upper eight bytes of each half of 32, in 16 bits: the sums of all 32, and what they take, would not fit sixteen
+// registers.
+template <bool upper>
+CHIASM_TARGET inline __m256i weigh_rows(const std::uint8_t *const *rows, const std::int32_t *digits, std::size_t count, std::size_t at,
+                                        __m128i shift) {
+    Halves sums{begin(), begin()};
+    for (; count >= 2; count -= 2, rows += 4, digits += 4) {
+        step<upper>(sums, rows, digits, at);
+        step<upper>(sums, rows + 2, digits + 2, at);
     }
-    return sums;
-}
-
-CHIASM_TARGET inline bool doubtful(const Bytes &sums, std::int32_t range) {
-    const __m256i ab = _mm256_or_si256(doubt(sums.a, range), doubt(sums.b, range));
-    const __m256i cd = _mm256_or_si256(doubt(sums.c, range), doubt(sums.d, range));
-    return _mm256_movemask_epi8(_mm256_or_si256(ab, cd)) != 0;
+    if (count) step<upper>(sums, rows, digits, at);
+    return _mm256_packs_epi32(end(sums.first, shift), end(sums.second, shift));
 }
 
 CHIASM_TARGET void down(const std::uint8_t *const *rows, const Weights &weights, std::size_t target, std::size_t bytes,
                         std::uint8_t *row) {
     const Pairs &pairs = weights.pairs;
-    const std::int32_t *digits = pairs.digits.data() + pairs.offset[target], least = pairs.least[target], range = pairs.range[target];
+    const std::int32_t *digits = pairs.digits.data() + pairs.offset[target];
     const std::size_t count = pairs.count(target);
     const __m128i shift = _mm_cvtsi32_si128(pairs.shift);
-    const __m256i half = _mm256_set1_epi32((1 << (precision - 1)) + least), back = _mm256_set1_epi32(-least);
     for (std::size_t at = 0; at < bytes; at += sizeof(__m256i)) {
-        const Bytes high = weigh_rows(rows, digits, count, at, 1);
-        Bytes sums = plus({_mm256_sll_epi32(high.a, shift), _mm256_sll_epi32(high.b, shift), _mm256_sll_epi32(high.c, shift),
-                           _mm256_sll_epi32(high.d, shift)}, {half, half, half, half});
-        if (doubtful(sums, range)) sums = plus(plus(sums, {back, back, back, back}), weigh_rows(rows, digits, count, at, 0));
-        const __m256i lower = _mm256_packs_epi32(_mm256_srai_epi32(sums.a, precision), _mm256_srai_epi32(sums.b, precision));
-        const __m256i upper = _mm256_packs_epi32(_mm256_srai_epi32(sums.c, precision), _mm256_srai_epi32(sums.d, precision));
+        const __m256i lower = weigh_rows<false>(rows, digits, count, at, shift), upper = weigh_rows<true>(rows, digits, count, at, shift);
         _mm256_storeu_si256(reinterpret_cast<__m256i *>(row + at), _mm256_packus_epi16(lower, upper));
     }
 }
