@@ -11,7 +11,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard kernels/csrc/*)
 
-.PHONY: help demo test lint types unit stub fatbin gpu-check sanitize test-aarch64 clean
+.PHONY: help demo test lint types unit stub fatbin gpu-check sanitize test-aarch64 engines clean
 
 help:
 	@echo "make demo    render a drive, run the reference bundle on it, write demo/report.html (no torch)"
@@ -19,6 +19,7 @@ help:
 	@echo "make fatbin        compile the CUDA kernels; registers, shared memory and spills of each"
 	@echo "make sanitize      the C++ kernels under the address and undefined-behaviour sanitizers"
 	@echo "make test-aarch64  the C++ kernels compiled for aarch64, under an emulator"
+	@echo "make engines       engines of real sizes with TensorRT-RTX, no GPU needed; takes an hour and 10 GB in build/zoo"
 	@echo "make gpu-check     every CUDA kernel against the reference, and its speed, on this machine's GPU"
 	@echo "make clean   remove $(VENV), demo/ and everything built"
 
@@ -82,3 +83,7 @@ $(VENV)/.test: $(BIN)/python $(SOURCES)
 	@echo "installing chiasm and what the tests need into $(VENV) (torch among it: a few minutes)"
 	@$(PIP) --editable '.[cpu,camera-headless,report,search,export,dev]'
 	@touch $@ $(VENV)/.demo
+
+engines: $(VENV)/.test
+	$(BIN)/python -m chiasm.bench.engines --work build/zoo
+	$(BIN)/python -m chiasm.bench.engines --page > docs/engines.md

@@ -25,7 +25,8 @@ def command(
     ],
     out: Annotated[Path, typer.Option("--out", "-o", help="The bundle to write.", metavar="BUNDLE")],
     precision: Annotated[
-        list[str] | None, typer.Option("--precision", metavar="NAME", help="fp32, fp16, int8-cpu; default: all three.")
+        list[str] | None,
+        typer.Option("--precision", metavar="NAME", help="fp32, fp16, int8-cpu (all three by default), int8-trt."),
     ] = None,
     calibration: CalibrationOption = None,
     samples: SamplesOption = 600,
@@ -75,9 +76,9 @@ def command(
 
 def _settings(recipe: Recipe | None, precision: list[str] | None) -> Settings:
     """What the command line says, else the recipe; FP32 is always among the precisions."""
-    from ..export.settings import PRECISIONS, Settings
+    from ..export.settings import DEFAULT, Settings
 
-    wanted = tuple(precision) if precision else recipe.export.precisions if recipe else PRECISIONS
+    wanted = tuple(precision) if precision else recipe.export.precisions if recipe else DEFAULT
     precisions = ("fp32", *(each for each in wanted if each != "fp32"))
     return Settings(precisions=precisions, samples=recipe.export.samples) if recipe else Settings(precisions=precisions)
 

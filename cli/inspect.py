@@ -9,11 +9,11 @@ from .common import BundleArgument, JsonOption, bundle_path, emit_json, stdout
 
 if TYPE_CHECKING:
     from ..runtime.bundle import Bundle
-    from ..runtime.manifest import Decoder, Manifest, Part
+    from ..runtime.manifest import Captioner, Decoder, Manifest, Part
 
 
 def command(bundle: BundleArgument, as_json: JsonOption = False) -> None:
-    """Show what is in a bundle: modalities, parts and their precisions, fusion, heads, decoder."""
+    """Show what is in a bundle: modalities, parts and their precisions, fusion, heads, decoder, captions."""
     from ..runtime.bundle import open_bundle
 
     opened = open_bundle(bundle_path(bundle))
@@ -128,12 +128,15 @@ def _answers(manifest: Manifest) -> Any:
         table.add_row("fusion", kinds)
     for name, head in manifest.heads.items():
         table.add_row(name, ", ".join(head.labels) or head.kind)
-    decoder = manifest.decoder
-    if decoder is None:
-        table.add_row("pictures", "none")
-        return table
-    table.add_row("pictures", _drawing(decoder))
+    table.add_row("pictures", "none" if manifest.decoder is None else _drawing(manifest.decoder))
+    table.add_row("captions", "none" if manifest.captioner is None else _telling(manifest.captioner))
     return table
+
+
+def _telling(captioner: Captioner) -> str:
+    how = f"by {captioner.beams} beams" if captioner.beams > 1 else "the likeliest token each time"
+    start = f", beginning with {captioner.prompt!r}" if captioner.prompt else ""
+    return f"of {captioner.modality}, {how}{start}, at most {captioner.max_tokens} tokens of {captioner.vocabulary:,}"
 
 
 def _drawing(decoder: Decoder) -> str:

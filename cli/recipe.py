@@ -26,7 +26,8 @@ def command(
         Path | None, typer.Option("--out", "-o", metavar="RECIPE", help="Where to write it; default: standard output.")
     ] = None,
 ) -> None:
-    """Write a first recipe by looking at the folders: one modality a tower, and a fusion where one is needed."""
+    """Write a first recipe by looking at the folders: one modality a tower, captions where a
+    checkpoint describes pictures, and a fusion where one is needed."""
     from ..export.recipe import to_toml
     from ..export.suggest import suggest
     from ..runtime.sinks import write_file

@@ -64,6 +64,9 @@ def command(
     precision: PrecisionOption = "auto",
     threads: ThreadsOption = None,
     fusion: FusionOption = None,
+    strict: Annotated[
+        bool, typer.Option("--strict", help="End where an engine cannot serve, instead of running its graph.")
+    ] = False,
     as_json: JsonOption = False,
 ) -> None:
     """Run a bundle on cameras, microphones, files and text.
@@ -80,7 +83,10 @@ def command(
     word, values = split_modalities([bundle, *ctx.args], options)
     names = _sink_names(sink or [], as_json)
     with ExitStack() as stack:
-        pipeline = stack.enter_context(load(bundle_path(word), backend, precision, threads, fusion=fusion))
+        loaded = load(bundle_path(word), backend, precision, threads, fusion=fusion, strict=strict)
+        pipeline = stack.enter_context(loaded)
+        for part, why in pipeline.notes.items():
+            stderr().print(f"{part} {why}", markup=False)
         chosen = known_modalities(values, pipeline.manifest.modalities, options)
         uris = {modality.name: source_uri(modality, values[modality.name]) for modality in chosen}
         sources = _open_sources(stack, chosen, uris)

@@ -21,9 +21,7 @@ def command(
     checkpoint: Annotated[
         str | None,
         typer.Option(
-            "--checkpoint",
-            metavar="SOURCE",
-            help="What it was made from, a folder or a recipe; 'reference' for the shipped one.",
+            "--checkpoint", metavar="SOURCE", help="Recipe or folder it was made from; 'reference': the shipped one."
         ),
     ] = None,
     calibration: CalibrationOption = None,

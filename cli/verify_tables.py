@@ -23,9 +23,15 @@ def print_report(report: Report, default: str | None) -> None:
     else:
         for table in _fused(report, default):
             out.print(table)
-    for each in report.refused:
+    for part, each in report.parts.items():
+        told = {name: made.same_token for name, made in each.variants.items() if made.same_token is not None}
+        if told:
+            shares = ", ".join(f"{name} {100 * share:.1f} %" for name, share in told.items())
+            out.print(f"{part}: the same token is likeliest, {each.feeds} steps of captions: {shares}", soft_wrap=True)
+    for refused in report.refused:
         out.print(
-            f"left out: {each.part} {each.precision}, {each.tensor} {each.figure:.4g} (limit {each.limit:g})",
+            f"left out: {refused.part} {refused.precision}, {refused.tensor} {refused.figure:.4g}"
+            f" (limit {refused.limit:g})",
             soft_wrap=True,
         )
     if (words := _spent(report)) is not None:
@@ -75,21 +81,26 @@ def _figures(variant: VariantReport) -> tuple[str, ...]:
 
 
 def _fused(report: Report, default: str) -> list[Any]:
-    """A table per head: rows are sets of present modalities, columns variants of the default kind, then other kinds."""
+    """A table per head, the variants of the default kind side by side; of the first head also the other kinds."""
     assert report.fused is not None
     accuracy = report.fused.accuracy
-    columns = [(default, precision) for precision in accuracy[default]]
-    columns += [(kind, "fp32") for kind in accuracy if kind != default]
     heads = list(next(iter(accuracy[default]["fp32"].values())))
-    tables = []
-    for head in heads:
-        shown = columns if head == heads[0] else columns[: len(accuracy[default])]
-        names = [precision if kind == default else kind for kind, precision in shown]
-        others = ", other kinds FP32" if len(shown) > len(accuracy[default]) else ""
-        title = f"\n{head}: accuracy on {report.fused.samples} scenes ({default}{others})"
-        table = _table(title, 1, "present", *names)
-        for present in accuracy[default]["fp32"]:
-            cells = [f"{accuracy[kind][precision][present][head]:.3f}" for kind, precision in shown]
-            table.add_row(present, *cells)
-        tables.append(table)
+    variants = [(default, precision) for precision in accuracy[default]]
+    kinds = [(kind, "fp32") for kind in accuracy]
+    scenes = f"on {report.fused.samples} scenes"
+    tables = [_accuracy(report, head, variants, f"{head}: accuracy {scenes} ({default})") for head in heads]
+    if len(kinds) > 1:
+        tables.insert(1, _accuracy(report, heads[0], kinds, f"{heads[0]}: accuracy {scenes}, every kind in FP32"))
     return tables
+
+
+def _accuracy(report: Report, head: str, columns: list[tuple[str, str]], title: str) -> Any:
+    """Rows are sets of present modalities; a column is a kind of fusion and a precision."""
+    assert report.fused is not None
+    accuracy = report.fused.accuracy
+    several = len({kind for kind, _ in columns}) > 1
+    table = _table(f"\n{title}", 1, "present", *(kind if several else precision for kind, precision in columns))
+    for present in accuracy[columns[0][0]]["fp32"]:
+        cells = [f"{accuracy[kind][precision][present][head]:.3f}" for kind, precision in columns]
+        table.add_row(present, *cells)
+    return table

@@ -14,15 +14,17 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ..runtime.errors import CheckpointError, ExportError
-from ..runtime.manifest import Fusion, Head, Modality, Model, Space, TextModality
+from ..runtime.manifest import Fusion, Head, Modality, Model, TextModality
 from . import interfaces
 from .assembly import Assembly, PartSource
+from .captions import described, with_captions
 from .checkpoints import assemble_checkpoint, is_own_format, load_checkpoint
 from .diffusion.joining import bare, with_decoder
-from .families import Ask, Kind, Tower, family_of, kinds_of
+from .families import Ask, Captions, Kind, Tower, family_of, kinds_of
 from .hub import HubFolder
 from .own_code import own_module, own_tower
 from .recipe import FusionRecipe, HeadRecipe, ModalityRecipe, Recipe, read_recipe, to_toml
+from .spaces import spaces_of
 from .suggest import suggest
 from .weights import build_module, load_weights, read_tensors
 
@@ -73,7 +75,8 @@ def assemble(recipe: Recipe, root: Path, *, name: str, allowed: Collection[str] 
 
 
 def _senses(recipe: Recipe, root: Path, model: Model, allowed: Collection[str]) -> Assembly:
-    towers = {each: _tower(each, table, root, allowed) for each, table in recipe.modalities.items()}
+    told = described(recipe, root, _ask)
+    towers = {each: _tower(each, table, root, allowed, told) for each, table in recipe.modalities.items()}
     files: dict[str, bytes] = {}
     modalities = tuple(_modality(tower, files) for tower in towers.values())
     kind, fuser = _fusion(recipe.fusion or FusionRecipe(), towers, root, allowed)
@@ -86,47 +89,32 @@ def _senses(recipe: Recipe, root: Path, model: Model, allowed: Collection[str]) 
     parts[part] = PartSource(interfaces.fusion(modalities), _given(fuser))
     parts[_HEADS] = PartSource(interfaces.heads(fuser.size, tuple(heads)), _given(answers))
     order = tuple(each.name for each in modalities)
-    return Assembly(
+    made = Assembly(
         model=model,
         modalities=modalities,
         fusion=Fusion(kinds={kind: part}, default=kind, order=order, state=fuser.size),
         heads=heads,
         parts=parts,
         files=files,
-        spaces=_spaces(towers),
+        spaces=spaces_of(towers),
     )  # fmt: skip
-
-
-def _spaces(towers: Mapping[str, Tower]) -> dict[str, Space]:
-    """The spaces that two or more of the encoders share, with what the checkpoint says of their cosines."""
-    found: dict[str, Space] = {}
-    for shared in dict.fromkeys(tower.shared for tower in towers.values()):
-        members = {name: tower for name, tower in towers.items() if tower.shared == shared}
-        likeness = {tower.similarity for tower in members.values()}
-        if shared is None or len(members) < 2 or None in likeness:
-            continue
-        if len(likeness) > 1:
-            raise ExportError(
-                f"These encoders of {shared!r} are of different checkpoints", found=", ".join(members),
-                expected="one checkpoint: the spaces of two differ",
-            )  # fmt: skip
-        similarity = likeness.pop()
-        assert similarity is not None
-        found[shared] = Space(
-            modalities=tuple(members), scale=similarity.scale, bias=similarity.bias, link=similarity.link
-        )
-    return found
+    return with_captions(made, told)
 
 
 def _given(module: torch.nn.Module) -> Callable[[], torch.nn.Module]:
     return lambda: module.eval()
 
 
-def _tower(name: str, table: ModalityRecipe, root: Path, allowed: Collection[str]) -> Tower:
-    """The encoder of one modality, with its projection, embedding of unit length."""
+def _tower(
+    name: str, table: ModalityRecipe, root: Path, allowed: Collection[str], told: Captions | None
+) -> Tower:
+    """The encoder of one modality, with its projection, embedding of unit length; `told`: has one of them already."""
     from .modules.adapters import AdaptedEncoder
 
-    tower = _own(name, table, root, allowed) if table.module else _public(name, table, root)
+    if told is not None and told.captioner.modality == name:
+        tower = told.tower
+    else:
+        tower = _own(name, table, root, allowed) if table.module else _public(name, table, root)
     projection = _linear(root / table.projection, f"projection of {name}") if table.projection else None
     rows, width = tower.modality.tokens
     modality = tower.modality

@@ -2,7 +2,8 @@
 
 Encoders are fed with what the runtime would make of each capture. Every later part is fed with what the parts before it
 make of those: fusion with tokens in all sets of present modalities, heads with states, the denoiser with the latents
-of real sampling from states without a picture, the decoder with the latents that come out of it.
+of real sampling from states without a picture, the decoder with the latents that come out of it, a captioner with the
+captions that it gives (`caption_feeds.py`).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from ..runtime.errors import ExportError
 from ..runtime.manifest import DiffusionDecoder, ImageModality, Manifest
 from ..runtime.preprocess import Preparer
 from ..runtime.values import Array, OnnxGraph, Packet
+from .caption_feeds import CaptionFeeds
 from .drawing_feeds import DrawingFeeds, drawing_parts
 from .sessions import Runner
 
@@ -96,7 +98,7 @@ def fuse_feeds(manifest: Manifest, tokens: Tokens, present: Sequence[str], ages:
 class PartFeeds:
     """Feeds of one part after another, each asked for with its FP32 graph; remembers what later parts are fed with.
 
-    Parts come in the order in which data meet them: encoders, fusion, heads, denoiser, picture decoders.
+    Parts come in the order in which data meet them: encoders, fusion, heads, denoiser, picture decoders, captioner.
     `encoders[modality]` are prepared captures, `drawing` feeds what draws from prompts or pictures. Raises
     `ExportError` without captures of a modality.
     """
@@ -120,6 +122,7 @@ class PartFeeds:
         self._states: list[Array] = []
         self._conditions: list[Array] = []
         self._known: dict[str, list[Feeds]] = {}
+        self._captions = None if manifest.captioner is None else CaptionFeeds(manifest.captioner, self._random)
 
     def take(self, part: str, run: Runner, count: int, trajectories: int | None = None) -> list[Feeds]:
         """Up to `count` feeds of `part`; `run` is its FP32 graph. `trajectories`: generations that feed it."""
@@ -137,6 +140,9 @@ class PartFeeds:
             return [{"state": state} for state in self._states[:count]]
         if isinstance(manifest.decoder, DiffusionDecoder) and part == manifest.decoder.denoiser:
             self._known = _decoder(manifest.decoder, run, self._conditions, count, self._random, trajectories)
+        told = manifest.captioner
+        if told is not None and self._captions is not None and part in (told.prefill, told.step):
+            return self._captions.take(part, run, count, self._tokens[told.modality])
         if part not in self._known:
             raise ExportError(f"Nothing feeds the part {part!r}", fix="Order parts as data meet them.")
         return self._known[part][:count]
@@ -164,6 +170,8 @@ def parts_in_order(manifest: Manifest) -> list[str]:
     names += drawing_parts(manifest.decoder)
     if isinstance(manifest.decoder, DiffusionDecoder):
         names += [manifest.decoder.denoiser, *manifest.decoder.pictures.values()]
+    if manifest.captioner is not None:
+        names += [manifest.captioner.prefill, manifest.captioner.step]
     return list(dict.fromkeys(names))
 
 

@@ -70,12 +70,13 @@ def export(
 
 
 def _time(work: Workshop) -> None:
-    """Median time of each variant, all of a part taking turns on one thread."""
+    """Median time of each variant but TensorRT's, all of a part taking turns on one thread."""
     for index, (part, own) in enumerate(work.variants.items()):
         work.progress(f"timing {part}", 0.92 + 0.06 * index / len(work.variants))
         known = work.works[part]
-        times = timed([made.graph for made in own.values()], known.checks, known.pace.rounds)
-        for made, seconds in zip(own.values(), times, strict=True):
+        mine = [made for precision, made in own.items() if precision != "int8-trt"]
+        times = timed([made.graph for made in mine], known.checks, known.pace.rounds)
+        for made, seconds in zip(mine, times, strict=True):
             made.milliseconds = seconds * 1e3
 
 
@@ -143,6 +144,7 @@ def _part_report(work: Workshop, part: str, chosen: Precision, entries: tuple[Va
             method=made.method,
             kept=made.kept,
             ranking=made.ranking,
+            same_token=made.same_token,
         )
         for (name, made), entry in zip(own.items(), entries, strict=True)
     }

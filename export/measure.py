@@ -12,7 +12,7 @@ from ..runtime.errors import ExportError
 from ..runtime.values import Array, OnnxGraph
 from .sessions import Runner
 
-__all__ = ["Difference", "compare", "interleaved", "timed", "worst"]
+__all__ = ["Difference", "compare", "interleaved", "same_choice", "timed", "worst"]
 
 _TOGETHER = 2**30
 """Bytes of graphs that are opened at the same time."""
@@ -56,6 +56,19 @@ def _pair(a: Array, b: Array) -> tuple[float, float]:
     if lengths < 1e-24:
         return error, 1.0 if error == 0.0 else 0.0
     return error, min(1.0, float((a * b).sum()) / lengths)
+
+
+def same_choice(
+    reference: Sequence[Mapping[str, Array]], other: Sequence[Mapping[str, Array]], output: str = "logits"
+) -> float | None:
+    """Share of runs in which the largest value of `output` is at the same place; None for a part without it.
+
+    The step of a captioner has logits: where the same token is likeliest, a greedy caption goes on in the same way.
+    """
+    if not reference or output not in reference[0]:
+        return None
+    same = [a[output].argmax() == b[output].argmax() for a, b in zip(reference, other, strict=True)]
+    return float(np.mean(same))
 
 
 def worst(differences: Mapping[str, Difference], *, by: str) -> tuple[str, float]:

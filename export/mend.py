@@ -14,7 +14,8 @@ from ..runtime.errors import ToleranceError
 from ..runtime.values import OnnxGraph
 from . import fused
 from .report import FusedReport
-from .verify import fused_accuracy, prepare_samples, runnable
+from .sessions import runnable
+from .verify import fused_accuracy, prepare_samples
 from .workshop import Workshop
 
 __all__ = ["verify_fused"]
@@ -63,16 +64,16 @@ class _Mender:
                 return now
             part = self._culprit(precision, present, head)
             tries[part] = tries.get(part, 0) + 1
-            if not (precision == "int8-cpu" and tries[part] <= _RETRIES and self._closer(part)):
+            if not (precision.startswith("int8") and tries[part] <= _RETRIES and self._closer(part, precision)):
                 self.work.variants[part].pop(precision, None)
                 self.work.refuse(part, precision, f"{head} with {present}", drop, limit)
             now = self._accuracy(precision, self.work.graphs())
 
-    def _closer(self, part: str) -> bool:
+    def _closer(self, part: str, precision: str) -> bool:
         """Quantise a part again with half the error; False where that cannot be done."""
-        lowest = min(each.cosine for each in self.work.variants[part]["int8-cpu"].differences.values())
+        lowest = min(each.cosine for each in self.work.variants[part][precision].differences.values())
         refused = list(self.work.refused)
-        done = self.work.quantise(part, 1 - (1 - lowest) / 2)
+        done = self.work.quantise(part, 1 - (1 - lowest) / 2, precision=precision)
         self.work.refused[:] = refused
         return done
 

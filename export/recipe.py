@@ -19,6 +19,10 @@
     weights = "hazard.safetensors"
     labels = ["clear", "brake"]
 
+    [captions]                           # of a checkpoint that describes pictures (BLIP)
+    modality = "image"
+    beams = 3
+
     [decoder]                            # alone, or beside modalities
     checkpoint = "stable-diffusion-v1-5" # a diffusers pipeline
     schedule = { kind = "ddim" }
@@ -43,7 +47,8 @@ import msgspec
 from ..runtime.errors import ExportError, MissingExtraError
 
 __all__ = [
-    "DecoderRecipe", "ExportRecipe", "FusionRecipe", "HeadRecipe", "ModalityRecipe", "ModelRecipe", "Recipe",
+    "CaptionsRecipe", "DecoderRecipe", "ExportRecipe", "FusionRecipe", "HeadRecipe", "ModalityRecipe", "ModelRecipe",
+    "Recipe",
     "read_recipe", "to_toml",
 ]  # fmt: skip
 
@@ -106,6 +111,22 @@ class HeadRecipe(_Table, frozen=True, kw_only=True):
     weights: str | None = None
 
 
+class CaptionsRecipe(_Table, frozen=True, kw_only=True):
+    """Words about what one modality shows, by the text decoder of its checkpoint.
+
+    `length`: the most tokens, prompt and caption together. `prompt`, `max_tokens`, `beams`, `length_penalty` and
+    `early_stopping` hold unless a caller asks otherwise; left out, they are what the checkpoint says.
+    """
+
+    modality: str
+    length: int | None = None
+    prompt: str | None = None
+    max_tokens: int | None = None
+    beams: int | None = None
+    length_penalty: float | None = None
+    early_stopping: bool | Literal["never"] | None = None
+
+
 class DecoderRecipe(_Table, frozen=True, kw_only=True):
     """What makes pictures: a diffusers pipeline, or one pass of torch code of your own.
 
@@ -143,7 +164,7 @@ class DecoderRecipe(_Table, frozen=True, kw_only=True):
 class ExportRecipe(_Table, frozen=True, kw_only=True):
     """Which variants are made, and from which captures their INT8 ranges come: modality → file or folder."""
 
-    precisions: tuple[Literal["fp32", "fp16", "int8-cpu"], ...] = ("fp32", "fp16", "int8-cpu")
+    precisions: tuple[Literal["fp32", "fp16", "int8-cpu", "int8-trt"], ...] = ("fp32", "fp16", "int8-cpu")
     calibration: dict[str, str] = {}
     samples: int = 64
 
@@ -155,6 +176,7 @@ class Recipe(_Table, frozen=True, kw_only=True):
     modalities: dict[str, ModalityRecipe] = {}
     fusion: FusionRecipe | None = None
     heads: dict[str, HeadRecipe] = {}
+    captions: CaptionsRecipe | None = None
     decoder: DecoderRecipe | None = None
     export: ExportRecipe = ExportRecipe()
 
@@ -189,7 +211,7 @@ def _toml(data: bytes) -> dict[str, Any]:
 
 _TABLES: dict[str, type[msgspec.Struct]] = {
     "$": Recipe, "$.model": ModelRecipe, "$.modalities[...]": ModalityRecipe, "$.fusion": FusionRecipe,
-    "$.heads[...]": HeadRecipe, "$.decoder": DecoderRecipe, "$.export": ExportRecipe,
+    "$.heads[...]": HeadRecipe, "$.captions": CaptionsRecipe, "$.decoder": DecoderRecipe, "$.export": ExportRecipe,
 }  # fmt: skip
 
 
@@ -220,6 +242,12 @@ def _check(path: Path, recipe: Recipe) -> None:
             raise ExportError(f"{path}: modalities.{name}", found=found, expected="either checkpoint or module")
         if modality.module and modality.kind is None:
             raise ExportError(f"{path}: modalities.{name} has a module of your own", expected="its kind = 'image', …")
+    told = recipe.captions
+    if told is not None and told.modality not in recipe.modalities:
+        raise ExportError(
+            f"{path}: captions.modality names no modality of this recipe", found=told.modality,
+            expected=f"one of {', '.join(recipe.modalities)}",
+        )  # fmt: skip
     known = [*recipe.modalities, *(("prompt", "picture") if recipe.decoder else ())]
     unknown = [name for name in recipe.export.calibration if name not in known]
     if unknown:

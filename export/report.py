@@ -25,7 +25,7 @@ class VariantReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     `bytes`: of the graph with its weights, also those that other graphs share. `milliseconds`: median of one run on one
     thread, all variants of the part taking turns (large graphs one after another); None when not measured. `method` and
     `kept`: how an FP16 or INT8 graph was made, and which operators stayed FP32 beyond those that always do; `ranking`:
-    how these were found.
+    how these were found. `same_token`: of a captioner's step, the share of feeds on which the same token is likeliest.
     """
 
     outputs: dict[str, Difference]
@@ -34,6 +34,7 @@ class VariantReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     method: str | None = None
     kept: tuple[str, ...] = ()
     ranking: str | None = None
+    same_token: float | None = None
 
 
 class PartReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):

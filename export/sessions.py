@@ -10,10 +10,12 @@ from ..runtime.backends.ort import open_session, usable_threads
 from ..runtime.errors import MissingExtraError
 from ..runtime.values import Array, OnnxGraph
 
-__all__ = ["LARGE", "Runner", "run_all"]
+__all__ = ["HALVED", "LARGE", "Runner", "run_all", "runnable"]
 
 LARGE = 64 * 2**20
 """Bytes; a graph from here on is run by all processors."""
+HALVED = ("fp16", "int8-trt")
+"""Precisions whose graphs compute in FP16."""
 
 
 class Runner:
@@ -57,3 +59,16 @@ def run_all(graph: OnnxGraph | bytes, feeds: Sequence[Mapping[str, Array]]) -> l
     """Outputs of one graph on every feed."""
     runner = Runner(graph)
     return [runner(each) for each in feeds]
+
+
+def runnable(graph: OnnxGraph, precision: str) -> OnnxGraph:
+    """What stands for a variant on a CPU: the graph itself, or its twin that rounds as FP16 does where it has FP16.
+
+    The twin of a large graph refers to the same weights. Making it needs the package onnx.
+    """
+    if precision not in HALVED:
+        return graph
+    from .model import in_place, parse
+    from .rounding import rounded
+
+    return in_place(rounded(parse(graph)), graph.folder)

@@ -24,7 +24,7 @@ from .shelf import LEAST, raw, write_weights
 
 __all__ = ["Shared", "share"]
 
-_WORTH = 32 * 2**20
+_WORTH = 4 * 2**20
 """Bytes; a bundle that would save less by sharing keeps its graphs whole."""
 
 

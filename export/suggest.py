@@ -10,11 +10,12 @@ from pathlib import Path
 import msgspec
 
 from ..runtime.errors import ExportError
+from .captions import describes
 from .diffusion.folder import class_of, is_pipeline
 from .diffusion.suggesting import suggest_decoder
 from .families import Kind, kinds_of
 from .hub import HubFolder
-from .recipe import FusionRecipe, ModalityRecipe, ModelRecipe, Recipe
+from .recipe import CaptionsRecipe, FusionRecipe, ModalityRecipe, ModelRecipe, Recipe
 
 __all__ = ["suggest"]
 
@@ -23,7 +24,8 @@ def suggest(folders: Sequence[Path], root: Path) -> Recipe:
     """A recipe over checkpoint folders, with paths relative to `root`.
 
     One modality for each tower, named after its kind. Encoders that do not share a space get a gated fusion whose
-    weights are still to be trained. A diffusers pipeline becomes the decoder, an autoencoder beside it its own.
+    weights are still to be trained. The first checkpoint that describes pictures does so in the bundle, too. A
+    diffusers pipeline becomes the decoder, an autoencoder beside it its own.
     """
     if not folders:
         raise ExportError("No folder to look at", expected="one checkpoint folder or more")
@@ -35,17 +37,21 @@ def suggest(folders: Sequence[Path], root: Path) -> Recipe:
             return Recipe(model=ModelRecipe(name=folders[0].resolve().name), decoder=decoder)
         return msgspec.structs.replace(suggest(others, root), decoder=decoder, model=ModelRecipe())
     modalities: dict[str, ModalityRecipe] = {}
+    captions: CaptionsRecipe | None = None
     for path in folders:
         folder = HubFolder(path)
         kinds = kinds_of(folder)
         place = os.path.relpath(path.absolute(), root.absolute())
         for kind in kinds:
             table = ModalityRecipe(checkpoint=place, kind=kind if len(kinds) > 1 else None)
-            modalities[_free(kind, path, modalities)] = table
+            name = _free(kind, path, modalities)
+            modalities[name] = table
+            if captions is None and describes(folder):
+                captions = CaptionsRecipe(modality=name)
     alone = len(folders) == 1
     fusion = None if alone else FusionRecipe(kind="gated", weights="fusion.safetensors")
     model = ModelRecipe(name=folders[0].resolve().name) if alone else ModelRecipe()
-    return Recipe(model=model, modalities=modalities, fusion=fusion)
+    return Recipe(model=model, modalities=modalities, fusion=fusion, captions=captions)
 
 
 def _free(kind: Kind, path: Path, taken: dict[str, ModalityRecipe]) -> str:

@@ -10,11 +10,12 @@ a budget of time (`rank.py`), and as many go back at once as the ranking says ar
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ..runtime.values import Array, OnnxGraph
+from .int8_trt import trt_candidates, trt_int8, trt_tensors
 from .int8_weights import Memo
 from .measure import Difference, compare, timed, worst
 from .model import Model, as_model
@@ -23,10 +24,10 @@ from .precision import compress
 from .quantise import candidates, dynamic_int8, static_int8, static_tensors
 from .ranges import Observed, survey
 from .rank import Ranking, rank
-from .sessions import LARGE, Runner, run_all
+from .sessions import LARGE, Runner, run_all, runnable
 from .shelf import Shelf
 
-__all__ = ["Choice", "Refusal", "quantise"]
+__all__ = ["Choice", "Refusal", "look", "quantise", "quantise_for_trt"]
 
 _PROBES, _FEW_PROBES = 12, 2
 """Feeds that rank operators by what quantising them alone costs; of a large graph."""
@@ -73,6 +74,7 @@ class _Part:
     seen: Mapping[str, Observed]
     shelf: Shelf
     budget: float
+    precision: str = "int8-cpu"
     memo: Memo = field(default_factory=dict)
     costs: tuple[float, float] = (0.0, 0.0)
 
@@ -93,7 +95,7 @@ class _Part:
         return graph
 
     def differences(self, graph: OnnxGraph, count: int | None = None) -> dict[str, Difference]:
-        runner = Runner(graph)
+        runner = Runner(runnable(graph, self.precision))
         made = [runner(each) for each in self.checks[:count]]
         self.costs = (self.costs[0] + runner.opened, runner.seconds)
         return compare(self.reference[:count], made)
@@ -117,6 +119,17 @@ class _Part:
 Build = Callable[[Sequence[str]], Model]
 
 
+def look(
+    model: Any, feeds: Sequence[Mapping[str, Array]], shelf: Shelf, *, static: bool = True
+) -> dict[str, Observed]:
+    """What the tensors of `model` are like that any way of quantising it asks about."""
+    model = as_model(model)
+    named = candidates(model, "static" if static else "dynamic")
+    axes = input_axes(model, named) if model.nbytes >= LARGE else {}
+    tensors = [*static_tensors(model, named), *(trt_tensors(model, trt_candidates(model)) if static else ())]
+    return survey(model, tensors, feeds, shelf, axes)
+
+
 def quantise(
     model: Any,
     feeds: Sequence[Mapping[str, Array]],
@@ -128,19 +141,19 @@ def quantise(
     shelf: Shelf | None = None,
     budget: float = 60.0,
     static: bool = True,
+    seen: Mapping[str, Observed] | None = None,
 ) -> Choice | Refusal | None:
     """The best INT8 graph of `model`, or why there is none; None for a part that has nothing to quantise.
 
     `feeds` set the ranges; on `checks` every output must keep a cosine of at least `tolerance` with FP32 on every feed.
     `reference`: what FP32 gives on them, if that is known. `static` false: the feeds are no captures, so that only what
-    needs no ranges is quantised.
+    needs no ranges is quantised. `seen`: what `look` found, if that is known.
     """
     model, shelf = as_model(model), shelf or Shelf()
     named = candidates(model, "static" if static else "dynamic")
     if not named:
         return None
-    axes = input_axes(model, named) if model.nbytes >= LARGE else {}
-    seen = survey(model, static_tensors(model, named), feeds, shelf, axes)
+    seen = look(model, feeds, shelf, static=static) if seen is None else seen
     known = run_all(shelf.keep(model), checks) if reference is None else reference
     part = _Part(model, checks, known, seen, shelf, budget)
     results: list[Choice | Refusal] = []
@@ -153,6 +166,27 @@ def quantise(
         refusals = [each for each in results if isinstance(each, Refusal)]
         return max(refusals, key=lambda each: each.cosine)
     return _fastest(choices, checks, rounds, shelf)
+
+
+def quantise_for_trt(
+    model: Any,
+    checks: Sequence[Mapping[str, Array]],
+    tolerance: float,
+    *,
+    reference: Sequence[Mapping[str, Array]],
+    seen: Mapping[str, Observed],
+    beyond: Collection[str] = (),
+    shelf: Shelf | None = None,
+    budget: float = 60.0,
+) -> Choice | Refusal | None:
+    """The INT8 graph that TensorRT takes, with what costs most left in FP16; see `quantise` and `int8_trt.py`."""
+    model = as_model(model)
+    nodes = trt_candidates(model, beyond)
+    if not nodes:
+        return None
+    part = _Part(model, checks, reference, seen, shelf or Shelf(), budget, "int8-trt")
+    ranges = part.ranges
+    return _attempt(part, "symmetric", lambda chosen: trt_int8(model, chosen, ranges, beyond), nodes, tolerance)
 
 
 def _fastest(choices: Sequence[Choice], checks: Sequence[Mapping[str, Array]], rounds: int, shelf: Shelf) -> Choice:

@@ -22,11 +22,11 @@ from ..targets.machine import machine, packages
 from . import fused
 from .calibrate import Calibration, Feeds, PartFeeds, Sample, feeds_of, parts_in_order, prepare, subsets
 from .drawing_feeds import captured
-from .measure import Difference, compare, timed, worst
+from .measure import Difference, compare, same_choice, timed, worst
 from .pace import pace, seconds_of
 from .report import FusedReport, PartReport, Refused, Report, VariantReport
-from .sessions import Runner, run_all
-from .settings import Settings
+from .sessions import HALVED, Runner, run_all, runnable
+from .settings import PRECISIONS, Settings
 
 if TYPE_CHECKING:
     import torch
@@ -34,8 +34,8 @@ if TYPE_CHECKING:
     from .assembly import Assembly, PartSource
 
 __all__ = [
-    "Progress", "check_feeds", "default_fusion", "failures", "fused_accuracy", "prepare_samples", "runnable",
-    "torch_outputs", "verify",
+    "Progress", "check_feeds", "default_fusion", "failures", "fused_accuracy", "prepare_samples", "torch_outputs",
+    "verify",
 ]  # fmt: skip
 
 Progress = Callable[[str, float], object]
@@ -44,19 +44,6 @@ Variants = Mapping[str, Mapping[str, OnnxGraph]]
 """Part → precision → graph."""
 _ROUNDS = 30
 _NO_HALVES = "FP16 was not verified: that needs the package onnx (pip install 'chiasm[export]')"
-
-
-def runnable(graph: OnnxGraph, precision: str) -> OnnxGraph:
-    """What stands for a variant on a CPU: the graph itself, or for FP16 its twin that rounds as FP16 does.
-
-    The twin of a large graph refers to the same weights.
-    """
-    if precision != "fp16":
-        return graph
-    from .model import in_place, parse
-    from .rounding import rounded
-
-    return in_place(rounded(parse(graph)), graph.folder)
 
 
 def prepare_samples(
@@ -206,7 +193,7 @@ def verify(
         part: {
             each.precision: bundle.graph(part, each.precision)
             for each in spec.variants
-            if halves or each.precision != "fp16"
+            if halves or each.precision not in HALVED
         }
         for part, spec in manifest.parts.items()
     }
@@ -219,7 +206,7 @@ def verify(
     if calibration.samples:
         samples = prepare_samples(manifest, bundle.read, calibration.samples)
         labels = [sample.labels for sample in calibration.samples]
-        present = [each for each in ("fp32", "fp16", "int8-cpu") if any(each in own for own in variants.values())]
+        present = [each for each in PRECISIONS if any(each in own for own in variants.values())]
         made = fused_accuracy(
             manifest, variants, present, samples, labels, lambda words, share: progress(words, 0.3 + 0.7 * share)
         )
@@ -246,17 +233,20 @@ def _parts(
         else:
             reference = torch_outputs(_source(assembly, part), feeds)
         del runner
-        made = {
-            each.precision: compare(reference, run_all(runnable(variants[part][each.precision], each.precision), feeds))
-            for each in spec.variants
-            if each.precision in variants[part]
-        }
-        times = timed([variants[part][name] for name in made], feeds, allowed.rounds)
+        made, same = {}, {}
+        for precision in (each.precision for each in spec.variants if each.precision in variants[part]):
+            outputs = run_all(runnable(variants[part][precision], precision), feeds)
+            made[precision], same[precision] = compare(reference, outputs), same_choice(reference, outputs)
+        mine = [name for name in made if name != "int8-trt"]
+        times = dict(zip(mine, timed([variants[part][name] for name in mine], feeds, allowed.rounds), strict=True))
         found[part] = PartReport(
             preferred=spec.preferred, feeds=len(feeds), rounds=allowed.rounds,
             variants={
-                name: VariantReport(outputs=each, bytes=_size(spec, name), milliseconds=1e3 * seconds)
-                for (name, each), seconds in zip(made.items(), times, strict=True)
+                name: VariantReport(
+                    outputs=each, bytes=_size(spec, name), milliseconds=1e3 * times[name] if name in times else None,
+                    same_token=same[name],
+                )
+                for name, each in made.items()
             },
         )  # fmt: skip
     return {part: found[part] for part in manifest.parts if part in found}

@@ -11,7 +11,6 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
 
 from ..runtime.manifest import Manifest
 from ..runtime.values import Array, OnnxGraph
@@ -19,19 +18,19 @@ from ..targets.memory import peak_mib, reset_peak
 from .assembly import Assembly, PartSource
 from .calibrate import Calibration, Feeds, PartFeeds, feeds_of
 from .graphs import specs
-from .measure import Difference, compare
+from .measure import Difference, compare, same_choice
 from .model import Model, check, parse
 from .pace import Pace, pace, seconds_of
 from .pack import Specs, make_manifest
 from .precision import FAR, compress, to_fp16
-from .ranges import peaks
+from .ranges import Observed, peaks
 from .report import Refused
-from .sessions import Runner, run_all
+from .sessions import Runner, run_all, runnable
 from .settings import Settings
 from .shelf import Shelf
 from .to_onnx import to_onnx
-from .tune import Choice, Refusal, quantise
-from .verify import Progress, check_feeds, judge, raise_failures, runnable, torch_outputs
+from .tune import Choice, Refusal, look, quantise, quantise_for_trt
+from .verify import Progress, check_feeds, judge, raise_failures, torch_outputs
 
 __all__ = ["Made", "Work", "Workshop"]
 
@@ -41,7 +40,10 @@ _PEAKS = 8
 
 @dataclass
 class Made:
-    """One variant so far: its graph, its differences from torch, and how an FP16 or INT8 one came about."""
+    """One variant so far: its graph, its differences from torch, and how an FP16 or INT8 one came about.
+
+    `same_token`: of a captioner's step, the share of checks on which the same token is likeliest as in torch.
+    """
 
     graph: OnnxGraph
     differences: Mapping[str, Difference]
@@ -49,13 +51,15 @@ class Made:
     kept: tuple[str, ...] = ()
     ranking: str | None = None
     milliseconds: float | None = None
+    same_token: float | None = None
 
 
 @dataclass
 class Work:
     """One part that is being made, or done. `source`: its FP32 graph with nothing compressed.
 
-    `feeds` set INT8 ranges, `checks` compare; on the checks torch gives `answers` and the FP32 graph `exact`.
+    `feeds` set INT8 ranges, `checks` compare; on the checks torch gives `answers` and the FP32 graph `exact`. `beyond`:
+    tensors that go too far for FP16; `seen`: what the tensors are like on the feeds.
     """
 
     source: OnnxGraph
@@ -67,6 +71,8 @@ class Work:
     exact: Sequence[Mapping[str, Array]]
     seconds: float = 0.0
     peak_mib: float | None = None
+    beyond: tuple[str, ...] = ()
+    seen: Mapping[str, Observed] | None = None
 
 
 @dataclass
@@ -116,6 +122,9 @@ class Workshop:
     def _make(self, part: str, source: PartSource, feeds: PartFeeds, checks: PartFeeds, tell: Progress) -> None:
         tell(f"loading and tracing {part}", 0.0)
         model = self._trace(part, source, feeds, checks, tell)
+        if not {"fp16", "int8-trt"}.isdisjoint(self.settings.precisions):
+            reach = peaks(model, self.works[part].checks[:_PEAKS], self.shelf)
+            self.works[part].beyond = tuple(name for name, peak in reach.items() if peak > FAR)
         if "fp16" in self.settings.precisions:
             tell(f"FP16 of {part}", 0.5)
             self._halve(part, model)
@@ -123,6 +132,10 @@ class Workshop:
             tell(f"INT8 of {part}", 0.7)
             aim = self.settings.aims.get(source.interface.role, 0.0)
             self.quantise(part, max(self.settings.tolerances.int8_cosine, aim), model)
+        if "int8-trt" in self.settings.precisions and self.calibration.real:
+            tell(f"INT8 of {part} for TensorRT", 0.9)
+            aim = self.settings.aims.get(source.interface.role, 0.0)
+            self.quantise(part, max(self.settings.tolerances.int8_cosine, aim), model, precision="int8-trt")
 
     def _trace(self, part: str, source: PartSource, feeds: PartFeeds, checks: PartFeeds, tell: Progress) -> Model:
         """The FP32 graph, held to torch; the module is gone when this returns."""
@@ -152,15 +165,15 @@ class Workshop:
         self, part: str, precision: str, graph: OnnxGraph, outputs: Sequence[Mapping[str, Array]] | None = None
     ) -> Made:
         work = self.works[part]
-        made = Made(graph, compare(work.answers, outputs or run_all(runnable(graph, precision), work.checks)))
+        outputs = outputs or run_all(runnable(graph, precision), work.checks)
+        made = Made(graph, compare(work.answers, outputs), same_token=same_choice(work.answers, outputs))
         self.variants.setdefault(part, {})[precision] = made
         return made
 
     def _halve(self, part: str, model: Model) -> None:
         """FP16; where that is not exact enough, FP16 for nothing but convolutions and matrix products."""
         work = self.works[part]
-        reach = peaks(model, work.checks[:_PEAKS], self.shelf)
-        beyond = [name for name, peak in reach.items() if peak > FAR]
+        beyond = work.beyond
         for products in (False, True):
             half = to_fp16(model, beyond, products=products)
             check(half, part)
@@ -186,24 +199,39 @@ class Workshop:
         self.variants[part].pop(precision, None)
         self.refused.append(Refused(part=part, precision=precision, tensor=tensor, figure=figure, limit=limit))
 
-    def quantise(self, part: str, tolerance: float, model: Model | None = None) -> bool:
-        """Make the INT8 variant of one part (again); False where there is none."""
-        work, settings = self.works[part], self.settings
-        found: Any = quantise(
-            parse(work.source) if model is None else model, work.feeds, work.checks, tolerance, work.pace.rounds,
-            reference=work.exact, shelf=self.shelf, budget=settings.ranking_s, static=self.calibration.real,
-        )  # fmt: skip
-        before = self.variants[part].pop("int8-cpu", None)
+    def quantise(
+        self, part: str, tolerance: float, model: Model | None = None, precision: str = "int8-cpu"
+    ) -> bool:
+        """Make an INT8 variant of one part (again); False where there is none."""
+        work = self.works[part]
+        model = parse(work.source) if model is None else model
+        if work.seen is None:
+            work.seen = look(model, work.feeds, self.shelf, static=self.calibration.real)
+        found = self._quantised(work, model, tolerance, precision)
+        before = self.variants[part].pop(precision, None)
         if before is not None:
             self.shelf.drop(before.graph)
         if isinstance(found, Refusal):
-            self.refuse(part, "int8-cpu", found.tensor, found.cosine, tolerance)
+            self.refuse(part, precision, found.tensor, found.cosine, tolerance)
         if not isinstance(found, Choice):
             return False
-        made = self._add(part, "int8-cpu", found.graph)
+        made = self._add(part, precision, found.graph)
         made.method, made.kept, made.ranking = found.method, found.kept, found.ranking
-        self._judge(part, "int8-cpu")
-        return "int8-cpu" in self.variants[part]
+        self._judge(part, precision)
+        return precision in self.variants[part]
+
+    def _quantised(self, work: Work, model: Model, tolerance: float, precision: str) -> Choice | Refusal | None:
+        """The graph, why there is none, or None where there is nothing to quantise."""
+        settings = self.settings
+        if precision == "int8-trt":
+            return quantise_for_trt(
+                model, work.checks, tolerance, reference=work.exact, seen=work.seen or {}, beyond=work.beyond,
+                shelf=self.shelf, budget=settings.ranking_s,
+            )  # fmt: skip
+        return quantise(
+            model, work.feeds, work.checks, tolerance, work.pace.rounds, reference=work.exact, shelf=self.shelf,
+            budget=settings.ranking_s, static=self.calibration.real, seen=work.seen,
+        )  # fmt: skip
 
 
 def _spent(seconds: float, mib: float | None) -> str:

@@ -7,10 +7,11 @@ import os
 import stat
 from pathlib import Path
 
+from .engines import engine_folder
 from .errors import BundleError, HashError, InputError, PrecisionError, UnsafePathError
 from .external_data import Fetch, inline_external_data
 from .manifest import MAX_BYTES, ExternalFile, Manifest, Modality, Variant, parse
-from .values import OnnxGraph
+from .values import OnnxGraph, Origin
 
 __all__ = ["INLINE", "Bundle", "open_bundle", "resolve_bundle"]
 
@@ -95,14 +96,16 @@ class Bundle:
         then names a listed, checked file in the graph's own folder.
         """
         variant = self.variant(part, precision)
+        origin = Origin(part, precision, _digest(variant), engine_folder(self.path))
         outside = sum(item.bytes for item in variant.external)
         if outside <= INLINE:
-            return OnnxGraph(inline_external_data(self.read(variant.file), self._inside(variant)))
+            whole = inline_external_data(self.read(variant.file), self._inside(variant))
+            return OnnxGraph(whole, origin=origin)
         for item in variant.external:
             self.check(item.file)
         graph = inline_external_data(self.read(variant.file), self._outside(variant))
         folder = _regular(self.path, variant.file)[0].parent
-        return OnnxGraph(graph, folder, outside)
+        return OnnxGraph(graph, folder, outside, origin)
 
     def _inside(self, variant: Variant) -> Fetch:
         """Gives the checked bytes of a reference."""
@@ -195,6 +198,11 @@ def _hashes(manifest: Manifest) -> dict[str, tuple[str, int | None]]:
             found.update({entry.file: (entry.sha256, entry.bytes) for entry in entries})
     found.update({file: (sha256, None) for file, sha256 in manifest.files.items()})
     return found
+
+
+def _digest(variant: Variant) -> str:
+    """What a variant is made of: the hashes of its graph and of the files that this refers to."""
+    return "+".join((variant.sha256, *(each.sha256 for each in variant.external)))
 
 
 def _external(variant: Variant, location: str) -> str:

@@ -150,8 +150,9 @@ class Captions:
         begin = self._captioner.bos_id
         if not text:
             return [begin]
+        tokenizer = self._tokenizer
         try:
-            tokens = self._tokenizer.encode(text).ids
+            tokens = tokenizer.encode(text).ids
         except Exception as error:  # lone surrogates: the library cannot take them as UTF-8
             found = ascii(text[:40])
             raise InputError("The prompt cannot be tokenised", found=found, expected="valid Unicode") from error

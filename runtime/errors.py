@@ -11,7 +11,8 @@
     ├── SourceError              a camera, file, microphone or stream cannot be read
     ├── SinkError                a result cannot be written
     ├── BackendError             an inference backend failed or is not there
-    │   └── PrecisionError       no variant of that precision, or the backend cannot run it
+    │   ├── PrecisionError       no variant of that precision, or the backend cannot run it
+    │   └── EngineError          an engine cannot be built or kept, or is not the one that is needed
     ├── MissingExtraError        an optional package is not installed
     ├── CheckpointError          a checkpoint folder cannot be read
     └── ExportError              an export step failed
@@ -27,6 +28,7 @@ __all__ = [
     "BundleError",
     "CheckpointError",
     "ChiasmError",
+    "EngineError",
     "ExportError",
     "HashError",
     "InputError",
@@ -103,6 +105,10 @@ class BackendError(ChiasmError):
 
 class PrecisionError(BackendError):
     """No variant of the asked precision, or one that the backend cannot run."""
+
+
+class EngineError(BackendError):
+    """An engine cannot be built or kept, or is not the one that is needed."""
 
 
 class CheckpointError(ChiasmError):

@@ -13,8 +13,10 @@ things.
 from __future__ import annotations
 
 import hashlib
+import importlib
 import os
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -72,6 +74,9 @@ class Hit:
 
 
 def _usearch() -> Any:
+    """The library, after ONNX Runtime: importing that one second ends the process (usearch 2.26, onnxruntime 1.32)."""
+    with suppress(ImportError):
+        importlib.import_module("onnxruntime")
     try:
         from usearch import index
     except ImportError as error:

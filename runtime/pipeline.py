@@ -15,12 +15,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from time import perf_counter
 from types import MappingProxyType, TracebackType
-from typing import Any, TypeVar, cast
+from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
-from .backends import SessionOptions, open_backend
+from .backends import SessionOptions
 from .bundle import Bundle, open_bundle, resolve_bundle
 from .caption import captions_of
 from .errors import BackendError, InputError
@@ -28,7 +28,7 @@ from .intake import take_in, unknown_modality
 from .manifest import Manifest
 from .painter import Painter
 from .senses import Senses
-from .sessions import Sessions
+from .sessions import Sessions, open_sessions
 from .sources import Source, open_source
 from .stream import Stream
 from .values import Asked, Caption, Generation, Result, Snapshot
@@ -47,25 +47,29 @@ def load(
     fusion: str | None = None,
     decoder: str | None = None,
     cache: bool = True,
+    build: Literal["never", "missing"] = "never",
+    strict: bool = False,
 ) -> Pipeline:
     """Open a bundle (the word "reference": the one that ships with chiasm) and the sessions of every decision.
 
     `backend`: "auto", "ort", "null". `precision`: "auto" (each part's own choice, measured at export), "fp32", "fp16",
     "int8", or part → precision. `threads`: of each session; None: by the graph's size. `fusion`, `decoder`: names
-    from the manifest, else its defaults. `cache=False` runs every encoder on every step. Raises BundleError,
-    BackendError, InputError.
+    from the manifest, else its defaults. `cache=False` runs every encoder on every step.
+
+    `backend` "rtx" and "trt" run engines. One that is missing or was made for something else is never loaded: the
+    part's graph runs on ONNX Runtime and `pipeline.notes` says why; with `strict` that is an EngineError. `build`
+    "missing" builds what is missing while loading, never later. Raises BundleError, BackendError, InputError.
     """
     if threads is not None and (not isinstance(threads, int) or isinstance(threads, bool) or not 1 <= threads <= 256):
         raise InputError(
             "Not a number of threads", found=repr(threads), expected="a whole number from 1 to 256, or None"
         )
     bundle = open_bundle(resolve_bundle(path))
-    engine = open_backend(backend, SessionOptions(threads=threads))
+    sessions = open_sessions(bundle, backend, precision, SessionOptions(threads=threads, build=build), strict=strict)
     try:
-        sessions = Sessions(bundle, engine, precision)
         return Pipeline(bundle, sessions, fusion=fusion, decoder=decoder, cache=cache)
     except BaseException:
-        engine.close()
+        sessions.close()
         raise
 
 
@@ -98,6 +102,11 @@ class Pipeline:
     def backend(self) -> str:
         """The backend's name."""
         return self._sessions.backend.name
+
+    @property
+    def notes(self) -> Mapping[str, str]:
+        """part → why another backend runs it than the one that was asked for."""
+        return MappingProxyType(self._sessions.notes)
 
     @property
     def precisions(self) -> Mapping[str, str]:

@@ -13,7 +13,9 @@ import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Array", "Asked", "Caption", "Generation", "OnnxGraph", "Packet", "Result", "Snapshot", "TensorSpec"]
+__all__ = [
+    "Array", "Asked", "Caption", "Generation", "OnnxGraph", "Origin", "Packet", "Result", "Snapshot", "TensorSpec",
+]  # fmt: skip
 
 Array = NDArray[Any]
 
@@ -26,6 +28,16 @@ class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     shape: tuple[int, ...]
 
 
+class Origin(msgspec.Struct, frozen=True):
+    """Where a graph comes from: the part and precision of a bundle, the hash of graph and weights, and the folder that
+    keeps engines made of it."""
+
+    part: str
+    precision: str
+    digest: str
+    engines: Path
+
+
 class OnnxGraph(msgspec.Struct, frozen=True):
     """An ONNX graph ready to be opened: `proto`, and where the weights are that it leaves out.
 
@@ -36,6 +48,7 @@ class OnnxGraph(msgspec.Struct, frozen=True):
     proto: bytes
     folder: Path | None = None
     outside: int = 0
+    origin: Origin | None = None
 
     @property
     def nbytes(self) -> int:

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from .detect import Detected, release_of
 from .schema import Target
 
-__all__ = ["LIBRARIES", "OLDEST_TENSORRT", "Readiness", "readiness"]
+__all__ = ["LIBRARIES", "OLDEST_TENSORRT", "RTX_CAPABILITIES", "Readiness", "readiness"]
 
 OLDEST_TENSORRT = "10.3"
 """Graphs whose precision is written in them need strong typing; JetPack 6 has this version."""
 LIBRARIES = ("onnxruntime", "onnxruntime-gpu", "tensorrt", "tensorrt-rtx", "tensorrt-rtx-cu13", "openvino")
 """Packages that are asked for; `installed` says which are there."""
-_RTX = {"7.5", "8.0", "8.6", "8.9", "12.0", "12.1"}
+RTX_CAPABILITIES = {"7.5", "8.0", "8.6", "8.9", "12.0", "12.1"}
 _DRIVER = "Ubuntu: sudo ubuntu-drivers install; Debian: sudo apt install nvidia-driver; then reboot"
 
 
@@ -137,8 +137,8 @@ def _rtx(detected: Detected, installed: Mapping[str, str]) -> Readiness:
     if why is not None:
         return Readiness("rtx", why, "", fix)
     capability = _capability(detected)
-    if capability not in _RTX:
-        known = ", ".join(sorted(_RTX, key=float))
+    if capability not in RTX_CAPABILITIES:
+        known = ", ".join(sorted(RTX_CAPABILITIES, key=float))
         why = f"TensorRT-RTX is for compute capabilities {known}, not {capability or 'an unknown one'}"
         return Readiness("rtx", why, _place(detected), "Use trt")
     version = installed.get("tensorrt-rtx") or installed.get("tensorrt-rtx-cu13")

@@ -48,7 +48,8 @@ def cases() -> list[Case]:
 
 
 def _numpy(values: Floats, scales: Floats) -> NDArray[np.int8]:
-    return np.clip(np.rint(values / scales), -128, 127).astype(np.int8)
+    whole: NDArray[np.int8] = np.clip(np.rint(values / scales), -128, 127).astype(np.int8)
+    return whole
 
 
 def _runtime(operator: str, values: NDArray[Any], scales: Floats) -> dict[str, Call]:

@@ -88,6 +88,9 @@ def _usearch(memory: Memory, queries: Floats, threads: int) -> dict[str, Call]:
     """usearch on the same rows; of int8 its queries are int8 too."""
     if util.find_spec("usearch") is None:
         return {}
+    if util.find_spec("onnxruntime"):
+        import onnxruntime  # noqa: F401 - loaded after usearch, whose library brings a C++ runtime of its own, it crashes
+
     from usearch.index import MetricKind, search
 
     scale = 127 / np.abs(queries).max() if memory.rows.dtype == np.int8 else 1.0

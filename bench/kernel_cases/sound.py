@@ -17,7 +17,8 @@ __all__ = ["cases"]
 
 Floats = NDArray[np.float32]
 RATE, SECONDS, CHUNK = 16000, 10, 160
-WHISPER, AST, KALDI = "transformers Whisper extractor", "transformers AST extractor", "kaldi-native-fbank"
+WHISPER, AST, KALDI = "transformers Whisper extractor, torch", "transformers AST extractor", "kaldi-native-fbank"
+WHISPER_NUMPY = "transformers Whisper extractor, NumPy (a device without torch)"
 
 
 def cases() -> list[Case]:
@@ -25,7 +26,7 @@ def cases() -> list[Case]:
     waveform = (0.1 * np.random.default_rng(0).standard_normal(RATE * SECONDS)).astype(np.float32)
     threads = min(2, machine().cores)
     return [
-        _whisper(waveform, threads, {WHISPER: 10.0}),
+        _whisper(waveform, threads, {WHISPER: 10.0, WHISPER_NUMPY: 10.0}),
         _whisper(waveform, 1, {}),
         _ast(waveform),
         _kaldi(waveform),
@@ -47,10 +48,10 @@ def _whisper(waveform: Floats, threads: int, wanted: dict[str, float]) -> Case:
     return Case(
         f"log-mel of 10 s, Whisper, {threads} thread{'s' if threads > 1 else ''}",
         _ours(waveform, spec, threads),
-        _extractor(WHISPER, "WhisperFeatureExtractor", waveform, chunk_length=SECONDS),
+        _whisper_extractors(waveform),
         _bytes(waveform, spec),
-        "80 mels, 1000 frames; the extractor on torch, with as many threads as it takes",
-        absences({WHISPER: "transformers"}),
+        "80 mels, 1000 frames; the extractor on torch takes as many threads as it likes",
+        absences({WHISPER_NUMPY: "transformers"}) | absences({WHISPER: "torch"}),
         wanted,
     )
 
@@ -65,6 +66,25 @@ def _ast(waveform: Floats) -> Case:
         "128 mels, 998 frames; the extractor on NumPy, as it is without torchaudio",
         absences({AST: "transformers"}),
     )
+
+
+def _whisper_extractors(waveform: Floats) -> dict[str, Call]:
+    """The extractor as it is with torch, and as it is without, which it asks for at every call."""
+    made = _extractor(WHISPER_NUMPY, "WhisperFeatureExtractor", waveform, chunk_length=SECONDS)
+    if not made or util.find_spec("torch") is None:
+        return made
+    from transformers.models.whisper import feature_extraction_whisper as module
+
+    with_torch, found = made[WHISPER_NUMPY], module.is_torch_available
+
+    def without_torch() -> object:
+        module.is_torch_available = lambda: False
+        try:
+            return with_torch()
+        finally:
+            module.is_torch_available = found
+
+    return {WHISPER: with_torch, WHISPER_NUMPY: without_torch}
 
 
 def _extractor(name: str, kind: str, waveform: Floats, **options: Any) -> dict[str, Call]:

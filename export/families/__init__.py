@@ -9,7 +9,8 @@ modality's tensors to tokens and embedding. A family's file has
     OUTPUTS       what `output` may ask of it, the default first
     load(folder: HubFolder, ask: Ask) -> Tower
 
-and, where a checkpoint may have fewer towers than the family, `kinds(folder) -> tuple[Kind, ...]`.
+and, where a checkpoint may have fewer towers than the family, `kinds(folder) -> tuple[Kind, ...]`; where it can
+describe pictures, `captioner(folder, ask) -> Captions`.
 """
 
 from __future__ import annotations

@@ -54,6 +54,7 @@ def _encoders() -> str:
     for name, family in families().items():
         about = re.split(r"(?<! al)\. ", " ".join((family.__doc__ or "").split()))[0].rstrip(".") + "."
         kinds, outputs = " and ".join(family.KINDS), ", ".join(family.OUTPUTS)
+        kinds += "; captions" if hasattr(family, "captioner") else ""
         types = ", ".join(f"`{each}`" for each in family.MODEL_TYPES)
         rows.append(f"| {name} | {types} | {kinds} | {outputs} | {about} |")
     return "\n".join(rows) + "\n"

@@ -94,7 +94,8 @@ class Step(nn.Module):
             x = layer.feed_forward_chunk(x)
             new_keys.append(key)
             new_values.append(value)
-        return self.answer(x)[:, 0], torch.cat(new_keys), torch.cat(new_values)
+        # Of one row the exporter makes a product with the table as it lies: embedding and answer share it in the graph.
+        return self.answer(x[:, 0]), torch.cat(new_keys), torch.cat(new_values)
 
 
 def _heads(x: Tensor, heads: int) -> Tensor:

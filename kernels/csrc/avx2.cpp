@@ -1,4 +1,4 @@
-// The passes for AVX2. Weights are taken apart into two digits of 11 bits, so that products of 16 bits, added up two by two, give
+// The passes for AVX2. Weights are taken apart into two parts of at most 16 bits, so that products of 16 bits, added up two by two, give
 // the exact sum: a pair of taps in each 32 bits.
 #include "avx2_pixels.hpp"
 #include "passes.hpp"
@@ -17,6 +17,7 @@ namespace {
 // rows, three pairs of one row and one of the fourth, so that no lane is idle and none has to be moved.
 constexpr std::size_t band = 8, half_band = 4, registers = 3, pixel = 3;
 constexpr std::size_t pair_bytes = registers * sizeof(__m256i);
+constexpr std::size_t many_pairs = 9;  // of a target, from which on its low weights can wait
 // The colour in each lane of a row, by its place among four rows; the last one fills what the others leave.
 constexpr int colour_of[half_band][4] = {{0, 1, 2, -1}, {0, 1, -1, 2}, {0, -1, 1, 2}, {-1, 2, 1, 0}};
 
@@ -29,44 +30,59 @@ CHIASM_TARGET inline __m256i two_rows(const std::uint8_t *a, const std::uint8_t 
     return _mm256_inserti128_si256(_mm256_castsi128_si256(first), _mm_loadu_si128(reinterpret_cast<const __m128i *>(b)), 1);
 }
 
-// Of sixteen bytes of a row, the pair of pixels `pair` with a byte of nothing after each byte.
-CHIASM_TARGET __m256i pair_order(const Layout &layout, std::size_t pair, const int *colours) {
+// Of sixteen bytes of a row, four pixels colour by colour: taps 0, 2, 1 and 3, whose first bytes of two are a pair, and the second ones.
+CHIASM_TARGET __m256i order_of(const Layout &layout, const int *colours) {
+    constexpr std::size_t taps[4] = {0, 2, 1, 3};
     std::int8_t from[16];
     std::memset(from, -1, sizeof from);
-    for (std::size_t lane = 0; lane < 4; ++lane) {
-        if (colours[lane] < 0) continue;
-        const std::size_t at = 2 * pair * layout.step + layout.channel[colours[lane]];
-        from[lane * 4] = static_cast<std::int8_t>(at);
-        from[lane * 4 + 2] = static_cast<std::int8_t>(at + layout.step);
-    }
+    for (std::size_t lane = 0; lane < 4; ++lane)
+        for (std::size_t i = 0; colours[lane] >= 0 && i < 4; ++i)
+            from[lane * 4 + i] = static_cast<std::int8_t>(taps[i] * layout.step + layout.channel[colours[lane]]);
     __m128i order;
     std::memcpy(&order, from, sizeof order);
     return _mm256_broadcastsi128_si256(order);
 }
 
 CHIASM_TARGET void stage(const Band &rows, std::uint8_t *staged) {
-    __m256i order[2][half_band];
-    for (std::size_t pair = 0; pair < 2; ++pair)
-        for (std::size_t row = 0; row < half_band; ++row) order[pair][row] = pair_order(*rows.layout, pair, colour_of[row]);
+    const __m256i bytes = _mm256_set1_epi16(255);
+    __m256i order[half_band];
+    for (std::size_t row = 0; row < half_band; ++row) order[row] = order_of(*rows.layout, colour_of[row]);
     const std::size_t pace = 4 * rows.layout->step;
     __m256i *target = reinterpret_cast<__m256i *>(staged);
     std::size_t at = 0;
-    for (std::size_t x = 0; x < rows.width; x += 4, at += pace) {
+    for (std::size_t x = 0; x < rows.width; x += 4, at += pace, target += 2 * registers) {
         __m256i source[half_band];
         for (std::size_t row = 0; row < half_band; ++row)
-            source[row] = two_rows(rows.rows[row] + at, rows.rows[row + half_band] + at);
-        for (std::size_t pair = 0; pair < 2; ++pair, target += registers) {
-            const __m256i last = _mm256_shuffle_epi8(source[3], order[pair][3]);
-            const __m256i a = _mm256_shuffle_epi8(source[0], order[pair][0]);
-            const __m256i b = _mm256_shuffle_epi8(source[1], order[pair][1]);
-            const __m256i c = _mm256_shuffle_epi8(source[2], order[pair][2]);
-            _mm256_storeu_si256(target, _mm256_blend_epi32(a, last, 0x88));
-            _mm256_storeu_si256(target + 1, _mm256_blend_epi32(b, last, 0x44));
-            _mm256_storeu_si256(target + 2, _mm256_blend_epi32(c, last, 0x22));
-        }
+            source[row] = _mm256_shuffle_epi8(two_rows(rows.rows[row] + at, rows.rows[row + half_band] + at), order[row]);
+        const __m256i a = _mm256_blend_epi32(source[0], source[3], 0x88), b = _mm256_blend_epi32(source[1], source[3], 0x44);
+        const __m256i c = _mm256_blend_epi32(source[2], source[3], 0x22);
+        _mm256_storeu_si256(target, _mm256_and_si256(a, bytes));
+        _mm256_storeu_si256(target + 1, _mm256_and_si256(b, bytes));
+        _mm256_storeu_si256(target + 2, _mm256_and_si256(c, bytes));
+        _mm256_storeu_si256(target + 3, _mm256_srli_epi16(a, 8));
+        _mm256_storeu_si256(target + 4, _mm256_srli_epi16(b, 8));
+        _mm256_storeu_si256(target + 5, _mm256_srli_epi16(c, 8));
     }
 }
 
+// The same, and it stays in a register: GCC would fetch it from memory for each of its uses.
+CHIASM_TARGET inline __m256i loaded(const std::uint8_t *source) {
+    __m256i value = load(source);
+    asm("" : "+x"(value));
+    return value;
+}
+
+// Whether numbers of at most `range` that are added to these sums may change their whole part: the bits say in which.
+CHIASM_TARGET inline __m256i doubt(__m256i sums, std::int32_t range) {
+    constexpr std::int32_t fraction = (1 << precision) - 1;
+    return _mm256_cmpgt_epi32(_mm256_and_si256(sums, _mm256_set1_epi32(fraction)), _mm256_set1_epi32(fraction - range));
+}
+
+CHIASM_TARGET inline __m256i add(__m256i sums, __m256i pairs, __m256i weight) {
+    return _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, weight));
+}
+
+// Of the low parts of the weights, and of the high ones.
 struct Sums {
     __m256i low, high;
 };
@@ -74,41 +90,81 @@ struct Sums {
 CHIASM_TARGET inline Sums begin() { return {_mm256_set1_epi32(1 << (precision - 1)), _mm256_setzero_si256()}; }
 
 CHIASM_TARGET inline void add(Sums &sums, __m256i pairs, __m256i low, __m256i high) {
-    sums.low = _mm256_add_epi32(sums.low, _mm256_madd_epi16(pairs, low));
-    sums.high = _mm256_add_epi32(sums.high, _mm256_madd_epi16(pairs, high));
+    sums.low = add(sums.low, pairs, low);
+    sums.high = add(sums.high, pairs, high);
 }
 
 // Without the fraction; the packing to bytes clamps.
-CHIASM_TARGET inline __m256i end(const Sums &sums) {
-    return _mm256_srai_epi32(_mm256_add_epi32(sums.low, _mm256_slli_epi32(sums.high, pair_bits)), precision);
+CHIASM_TARGET inline __m256i end(const Sums &sums, __m128i shift) {
+    return _mm256_srai_epi32(_mm256_add_epi32(sums.low, _mm256_sll_epi32(sums.high, shift)), precision);
 }
 
-// The sums of eight rows and three colours, and one step of them. Two steps at a time, because GCC copies every sum once in each
-// turn of the loop.
+// Sums of eight rows and three colours of one target.
 struct Lanes {
-    __m256i low[registers], high[registers];
+    __m256i a, b, c;
 };
 
-CHIASM_TARGET inline void step(Lanes &lanes, const std::uint8_t *pairs, const std::int32_t *digits) {
-    const __m256i low = _mm256_set1_epi32(digits[0]), high = _mm256_set1_epi32(digits[1]);
-    for (std::size_t i = 0; i < registers; ++i) {
-        const __m256i pair = load(pairs + i * sizeof(__m256i));
-        lanes.low[i] = _mm256_add_epi32(lanes.low[i], _mm256_madd_epi16(pair, low));
-        lanes.high[i] = _mm256_add_epi32(lanes.high[i], _mm256_madd_epi16(pair, high));
+CHIASM_TARGET inline Lanes plus(const Lanes &one, const Lanes &other) {
+    return {_mm256_add_epi32(one.a, other.a), _mm256_add_epi32(one.b, other.b), _mm256_add_epi32(one.c, other.c)};
+}
+
+CHIASM_TARGET inline Lanes raised(const Lanes &high, __m128i shift) {
+    return {_mm256_sll_epi32(high.a, shift), _mm256_sll_epi32(high.b, shift), _mm256_sll_epi32(high.c, shift)};
+}
+
+CHIASM_TARGET inline bool doubtful(const Lanes &sums, std::int32_t range) {
+    const __m256i ab = _mm256_or_si256(doubt(sums.a, range), doubt(sums.b, range));
+    return _mm256_movemask_epi8(_mm256_or_si256(ab, doubt(sums.c, range))) != 0;
+}
+
+CHIASM_TARGET inline Lanes step(Lanes sums, const std::uint8_t *pairs, std::int32_t digit) {
+    const __m256i weight = _mm256_set1_epi32(digit);
+    sums.a = add(sums.a, load(pairs), weight);
+    sums.b = add(sums.b, load(pairs + sizeof(__m256i)), weight);
+    sums.c = add(sums.c, load(pairs + 2 * sizeof(__m256i)), weight);
+    return sums;
+}
+
+// Part 0 of the weights are the low ones, 1 the high ones. Two pairs at a time, because GCC copies every sum once in each turn of the
+// loop.
+CHIASM_TARGET inline Lanes weigh(const std::uint8_t *staged, const std::int32_t *digits, std::size_t count, std::size_t part) {
+    const __m256i none = _mm256_setzero_si256();
+    Lanes sums{none, none, none};
+    for (digits += part; count >= 2; count -= 2, staged += 2 * pair_bytes, digits += 4) {
+        sums = step(sums, staged, digits[0]);
+        sums = step(sums, staged + pair_bytes, digits[2]);
     }
+    return count ? step(sums, staged, digits[0]) : sums;
+}
+
+// Both parts at once.
+CHIASM_TARGET inline Lanes weigh_both(const std::uint8_t *staged, const std::int32_t *digits, std::size_t count, __m128i shift) {
+    Sums a = begin(), b = begin(), c = begin();
+    for (; count; --count, staged += pair_bytes, digits += 2) {
+        const __m256i low = _mm256_set1_epi32(digits[0]), high = _mm256_set1_epi32(digits[1]);
+        add(a, loaded(staged), low, high);
+        add(b, loaded(staged + sizeof(__m256i)), low, high);
+        add(c, loaded(staged + 2 * sizeof(__m256i)), low, high);
+    }
+    return plus(raised({a.high, b.high, c.high}, shift), {a.low, b.low, c.low});
+}
+
+// The high parts of many weights nearly always say which byte it is, because the low ones count for less than a hundredth of a grey
+// level; where they might matter, they are added. With few weights it is faster to add them always.
+CHIASM_TARGET inline Lanes weigh(const std::uint8_t *staged, const Pairs &pairs, std::size_t target, std::size_t count, __m128i shift) {
+    const std::int32_t *digits = pairs.digits.data() + target * 2 * count, least = pairs.least[target];
+    if (count < many_pairs) return weigh_both(staged, digits, count, shift);
+    const __m256i half = _mm256_set1_epi32((1 << (precision - 1)) + least);
+    const Lanes sums = plus(raised(weigh(staged, digits, count, 1), shift), {half, half, half});
+    if (!doubtful(sums, pairs.range[target])) return sums;
+    const __m256i back = _mm256_set1_epi32(-least);
+    return plus(plus(sums, {back, back, back}), weigh(staged, digits, count, 0));
 }
 
 // Four bytes of each of eight rows: those of rows 0 to 3 in the lower half.
-CHIASM_TARGET inline __m256i weigh(const std::uint8_t *staged, const std::int32_t *digits, std::size_t count) {
-    const Sums none = begin();
-    Lanes lanes{{none.low, none.low, none.low}, {none.high, none.high, none.high}};
-    for (; count >= 2; count -= 2, staged += 2 * pair_bytes, digits += 4) {
-        step(lanes, staged, digits);
-        step(lanes, staged + pair_bytes, digits + 2);
-    }
-    if (count) step(lanes, staged, digits);
-    const __m256i a = end({lanes.low[0], lanes.high[0]}), b = end({lanes.low[1], lanes.high[1]});
-    const __m256i c = end({lanes.low[2], lanes.high[2]});
+CHIASM_TARGET inline __m256i packed(const Lanes &sums) {
+    const __m256i a = _mm256_srai_epi32(sums.a, precision), b = _mm256_srai_epi32(sums.b, precision);
+    const __m256i c = _mm256_srai_epi32(sums.c, precision);
     const __m256i bytes = _mm256_packus_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, c));
     const __m128i order = _mm_setr_epi8(0, 1, 2, -1, 4, 5, 7, -1, 8, 10, 11, -1, 3, 6, 9, -1);
     return _mm256_shuffle_epi8(bytes, _mm256_broadcastsi128_si256(order));
@@ -125,13 +181,13 @@ CHIASM_TARGET inline void store(__m256i rows, std::uint8_t *upper, std::uint8_t 
 CHIASM_TARGET void across(const Band &rows, const Weights &columns, std::uint8_t *narrow, std::size_t stride) {
     const Pairs &pairs = columns.pairs;
     const std::size_t length = columns.length(), count = pairs.count(0);
+    const __m128i shift = _mm_cvtsi32_si128(pairs.shift);
     for (std::size_t x = 0; x < length; x += 4) {
         rows.ahead->fetch((length + 3) / 4);
         __m256i made[4];
         for (std::size_t i = 0; i < 4; ++i) {
             const std::size_t target = std::min(x + i, length - 1);
-            const std::uint8_t *from = rows.staged + (pairs.first[target] - rows.left / 2) * pair_bytes;
-            made[i] = weigh(from, pairs.digits.data() + target * 2 * count, count);
+            made[i] = packed(weigh(rows.staged + (pairs.first[target] - rows.left / 2) * pair_bytes, pairs, target, count, shift));
         }
         const __m256i ab = _mm256_unpacklo_epi32(made[0], made[1]), cd = _mm256_unpacklo_epi32(made[2], made[3]);
         const __m256i AB = _mm256_unpackhi_epi32(made[0], made[1]), CD = _mm256_unpackhi_epi32(made[2], made[3]);
@@ -159,14 +215,15 @@ CHIASM_TARGET inline void step(Halves &sums, const std::uint8_t *const *rows, co
 // The lower or the upper eight bytes of each half of 32, in 16 bits: the sums of all 32, and what they take, would not fit sixteen
 // registers.
 template <bool upper>
-CHIASM_TARGET inline __m256i weigh_rows(const std::uint8_t *const *rows, const std::int32_t *digits, std::size_t count, std::size_t at) {
+CHIASM_TARGET inline __m256i weigh_rows(const std::uint8_t *const *rows, const std::int32_t *digits, std::size_t count, std::size_t at,
+                                        __m128i shift) {
     Halves sums{begin(), begin()};
     for (; count >= 2; count -= 2, rows += 4, digits += 4) {
         step<upper>(sums, rows, digits, at);
         step<upper>(sums, rows + 2, digits + 2, at);
     }
     if (count) step<upper>(sums, rows, digits, at);
-    return _mm256_packs_epi32(end(sums.first), end(sums.second));
+    return _mm256_packs_epi32(end(sums.first, shift), end(sums.second, shift));
 }
 
 CHIASM_TARGET void down(const std::uint8_t *const *rows, const Weights &weights, std::size_t target, std::size_t bytes,
@@ -174,8 +231,9 @@ CHIASM_TARGET void down(const std::uint8_t *const *rows, const Weights &weights,
     const Pairs &pairs = weights.pairs;
     const std::int32_t *digits = pairs.digits.data() + pairs.offset[target];
     const std::size_t count = pairs.count(target);
+    const __m128i shift = _mm_cvtsi32_si128(pairs.shift);
     for (std::size_t at = 0; at < bytes; at += sizeof(__m256i)) {
-        const __m256i lower = weigh_rows<false>(rows, digits, count, at), upper = weigh_rows<true>(rows, digits, count, at);
+        const __m256i lower = weigh_rows<false>(rows, digits, count, at, shift), upper = weigh_rows<true>(rows, digits, count, at, shift);
         _mm256_storeu_si256(reinterpret_cast<__m256i *>(row + at), _mm256_packus_epi16(lower, upper));
     }
 }

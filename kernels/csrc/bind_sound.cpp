@@ -51,7 +51,7 @@ bool frames_of(const Mel &mel, const Array<const float, 1> &waveform, std::int64
     if (out.shape(mels_first ? 0 : 1) != mel.filters.size()) throw nb::value_error("out does not fit the filters");
     const Waveform sound{waveform.data(), static_cast<std::int64_t>(waveform.size()), start};
     if (frames == 0) return true;
-    if (!sound.holds(frames, mel.hop, mel.window.size())) throw nb::value_error("the frames do not fit the waveform");
+    if (!sound.holds(frames, mel.hop, mel.length)) throw nb::value_error("the frames do not fit the waveform");
     const nb::gil_scoped_release released;
     return mel_frames(mel, sound, frames, mels_first, std::max<std::size_t>(threads, 1), out.data());
 }

@@ -17,8 +17,8 @@ struct Filter {
 
 // What kernels/mel.py makes of a MelSpec.
 struct Mel {
-    std::size_t hop;
-    std::vector<double> window;  // of a frame; the gain and the ½ that fft.inc asks for are in it
+    std::size_t hop, length;     // of a frame, in samples
+    std::vector<double> window;  // the gain and the ½ that fft.inc asks for are in it; with a zero after an odd length
     bool remove_dc = false;
     double preemphasis = 0.0;
     Factors factors;  // of half the size of the transform
@@ -32,10 +32,10 @@ struct Mel {
     // Weighs the powers `first` to `first + count`, of fft_size / 2 + 1.
     void add_filter(std::size_t first, std::size_t count, const double *weight);
 
-    // The work on a frame: the transform's two buffers of complex numbers, which later hold what the filters let through, then
-    // its powers and one more.
-    std::size_t powers_at() const { return std::max(4 * factors.size, filters.size()); }
-    std::size_t reals() const { return powers_at() + factors.size + 2; }
+    // The work on a frame: the transform's two buffers of complex numbers. The powers, and one more number, come to the one that the
+    // transform does not end in, and what the filters let through to the other.
+    std::size_t buffer() const { return (std::max(2 * factors.size, filters.size()) + 3) / 2 * 2; }
+    std::size_t reals() const { return 2 * buffer(); }
 };
 
 // A waveform; frame t begins at sample `start` + t · hop. Samples before the first and after the last are mirrored about these.

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "frame.hpp"
+#include "lined.hpp"
 #include "passes.hpp"
 
 namespace chiasm {
@@ -109,7 +110,8 @@ class Rows {
     std::size_t left_, width_, reach_;
     const std::uint8_t *end_ = nullptr;
     std::vector<std::size_t> tags_;
-    std::vector<std::uint8_t> copies_, luma_, differences_;
+    LinedBytes copies_;
+    std::vector<std::uint8_t> luma_, differences_;
 };
 
 }  // namespace chiasm

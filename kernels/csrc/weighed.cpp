@@ -4,6 +4,7 @@
 
 #include "convert.hpp"
 #include "emit.hpp"
+#include "lined.hpp"
 #include "rows.hpp"
 
 namespace chiasm {
@@ -59,7 +60,7 @@ class Across {
 
   private:
     const Passes &passes_;
-    std::vector<std::uint8_t> staged_;
+    LinedBytes staged_;
     Ahead ahead_;
     Band band_;
 };
@@ -117,7 +118,7 @@ class Falling {
     const Plan &plan_;
     const std::vector<Output> &outputs_;
     std::size_t y_, to_, stride_, first_ = ~std::size_t{0}, last_ = 0, kept_ = 0, origin_ = 0;
-    std::vector<std::uint8_t> ring_, small_;
+    LinedBytes ring_, small_;
     std::vector<const std::uint8_t *> sources_;
 };
 
@@ -157,7 +158,7 @@ void convert_down(const Frame &frame, const Passes &passes, const Part &part) {
     for (std::size_t y = part.from; y < part.to; ++y) most = std::max(most, static_cast<std::size_t>(axis.count[y]));
     Rows rows(frame, layout, passes, window.left, window.width(), bytes, most);
     Across across(passes, layout, window);
-    std::vector<std::uint8_t> flat(passes.band * bytes), narrow(passes.band * stride);
+    LinedBytes flat(passes.band * bytes), narrow(passes.band * stride);
     std::vector<const std::uint8_t *> sources(rounded(most, quad));
     const std::size_t used = rounded(window.width() * layout.step, row_unit);
     for (std::size_t first = part.from; first < part.to; first += passes.band) {

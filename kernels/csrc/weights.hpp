@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <cstring>
 #include <utility>
 #include <vector>
@@ -30,22 +31,26 @@ struct Axis {
     }
 };
 
-// Two taps side by side in 32 bits, for products of 16 bits that are added up two by two: the low digit of both, then the high
-// one, to the base 2^pair_bits. A weight below 2^23 has a high digit of 12 bits and a sign.
-constexpr int pair_bits = 11;
-
 // Two numbers of 16 bits in 32.
 inline std::int32_t beside(std::int32_t a, std::int32_t b) {
     return static_cast<std::int32_t>((static_cast<std::uint32_t>(a) & 0xFFFFU) | static_cast<std::uint32_t>(b) << 16);
 }
 
+// Two taps side by side in 32 bits, for products of 16 bits that are added up two by two: each weight is high · 2^shift + low. A high
+// part has 16 bits; a weight below two leaves no more than nine to the low one, and with many taps hardly any.
 struct Pairs {
+    int shift = 0;
     std::vector<std::size_t> first, offset;  // per target: its first pair, and where its digits begin (one more at the end)
-    std::vector<std::int32_t> digits;
+    std::vector<std::int32_t> digits;        // low parts of a pair, then the high ones
+    // Per target: what the low parts add to the sum is at least the one, and at most by the other more.
+    std::vector<std::int32_t> least, range;
 
     // `aligned`: pairs begin at even source pixels, `first` counts them from source pixel 0, and every target has as many: what it
     // does not need is zero, because a loop that always turns as often is foreseen. Else they begin at the target's first tap.
     Pairs(const Axis &axis, bool aligned) {
+        std::int32_t greatest = 0;
+        for (const std::int32_t weight : axis.weight) greatest = std::max(greatest, std::abs(weight));
+        while (high(greatest) > 32767) ++shift;
         std::size_t most = 0;
         for (std::size_t i = 0; aligned && i < axis.length(); ++i)
             most = std::max(most, (static_cast<std::size_t>((axis.start[i] & 1) + axis.count[i]) + 1) / 2);
@@ -54,11 +59,24 @@ struct Pairs {
             const std::size_t taps = lead + static_cast<std::size_t>(axis.count[i]);
             first.push_back(aligned ? static_cast<std::size_t>(axis.start[i]) / 2 : 0);
             offset.push_back(digits.size());
+            least.push_back(0);
+            range.push_back(0);
+            std::int64_t sum = 0;
             for (std::size_t k = 0; k < taps; k += 2) {
                 const std::int32_t a = k < lead ? 0 : axis.weight[i * axis.taps + k - lead];
                 const std::int32_t b = k + 1 < taps ? axis.weight[i * axis.taps + k + 1 - lead] : 0;
                 digits.push_back(beside(low(a), low(b)));
-                digits.push_back(beside((a - low(a)) >> pair_bits, (b - low(b)) >> pair_bits));
+                digits.push_back(beside(high(a), high(b)));
+                for (const std::int32_t each : {low(a), low(b)}) {
+                    least.back() += 255 * std::min(each, 0);
+                    range.back() += 255 * std::abs(each);
+                }
+                sum += 255 * (std::int64_t{std::abs(a)} + std::abs(b));
+            }
+            // Where the high parts alone could leave 32 bits, the low ones always matter.
+            if (sum + 2 * std::int64_t{range.back()} + (1 << precision) >= std::int64_t{1} << 31) {
+                least.back() = 0;
+                range.back() = 1 << precision;
             }
             digits.resize(std::max(digits.size(), offset.back() + 2 * most));
         }
@@ -68,10 +86,8 @@ struct Pairs {
     std::size_t count(std::size_t target) const { return (offset[target + 1] - offset[target]) / 2; }
 
   private:
-    static std::int32_t low(std::int32_t weight) {
-        constexpr std::int32_t base = 1 << pair_bits;
-        return ((weight + base / 2) & (base - 1)) - base / 2;
-    }
+    std::int32_t high(std::int32_t weight) const { return (weight + (1 << shift >> 1)) >> shift; }
+    std::int32_t low(std::int32_t weight) const { return weight - high(weight) * (1 << shift); }
 };
 
 constexpr std::size_t quad = 4, digits = 3;

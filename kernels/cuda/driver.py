@@ -22,7 +22,7 @@ from numpy.typing import NDArray
 from .arrays import Memory
 from .protocol import CudaError, Driver, fatbin, handle_of
 
-__all__ = ["PyCuda", "architecture", "current", "replaced", "why_not"]
+__all__ = ["PyCuda", "architecture", "current", "open_pycuda", "replaced", "why_not"]
 
 LEGACY = (0, 1)
 """The handles that mean the default stream."""
@@ -31,7 +31,7 @@ MOST_KEPT = 128
 """Plans and tables on the GPU; a few kilobytes each."""
 
 
-def _pycuda() -> Any:
+def open_pycuda() -> Any:
     """PyCUDA's driver, initialised. CudaError says what is missing."""
     try:
         with warnings.catch_warnings():
@@ -74,7 +74,7 @@ class PyCuda:
     the current device, which is the one of PyTorch, CuPy and ONNX Runtime."""
 
     def __init__(self, path: Path) -> None:
-        self._cuda = _pycuda()
+        self._cuda = open_pycuda()
         self._code = path.read_bytes()
         self._primary: dict[int, Any] = {}
         self._loaded: dict[int, _Loaded] = {}
@@ -265,7 +265,7 @@ def current() -> Driver:
         CudaError: no PyCUDA, no GPU, no compiled kernels, or none for this GPU.
     """
     if not _opened:
-        driver = _pycuda()  # first, because without a GPU it does not matter what was compiled
+        driver = open_pycuda()  # first, because without a GPU it does not matter what was compiled
         path = fatbin()
         if path is None:
             raise CudaError("the kernels were not compiled: no nvcc at install (make fatbin)")
@@ -285,7 +285,7 @@ def replaced(driver: Driver | None) -> Driver | None:
 
 def architecture() -> str:
     """The compute capability of the first GPU, without its dot. CudaError when there is none."""
-    major, minor = _pycuda().Device(0).compute_capability()
+    major, minor = open_pycuda().Device(0).compute_capability()
     return f"{major}{minor}"
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Literal, Protocol
 
 from ..values import Array, OnnxGraph, TensorSpec
 
@@ -13,10 +13,14 @@ __all__ = ["Backend", "Session", "SessionOptions"]
 
 @dataclass(frozen=True)
 class SessionOptions:
-    """Settings shared by the sessions of one pipeline. `threads` None: the backend's choice for each graph."""
+    """Settings shared by the sessions of one pipeline. `threads` None: the backend's choice for each graph.
+
+    `build`: what a backend of engines does where one is missing: "never", or build it when the pipeline is loaded.
+    """
 
     threads: int | None = None
     spinning: bool = False
+    build: Literal["never", "missing"] = "never"
 
 
 class Session(Protocol):

@@ -12,7 +12,7 @@ import pytest
 from chiasm.bench import kernel_bench, kernel_cases
 from chiasm.bench.kernel_bench import copy_bandwidth, run_kernel_bench
 from chiasm.bench.kernel_cases import Case, absences, cases, subjects
-from chiasm.bench.kernel_report import missed, print_kernel_table
+from chiasm.bench.kernel_report import kernel_markdown, missed, print_kernel_table
 from chiasm.runtime.errors import InputError
 from rich.console import Console
 
@@ -56,6 +56,27 @@ def test_what_is_said(report: dict[str, Any]) -> None:
     print_kernel_table(report, Console(file=said, width=200))
     for words in ("add up", "  more", "no such thing", "not met", "GB/s"):
         assert words in said.getvalue()
+        assert words.strip() in kernel_markdown(report)
+
+
+def test_a_long_name_goes_over_two_lines_of_eighty_columns(report: dict[str, Any]) -> None:
+    name = "a peer whose name has more words than the column of names has room for"
+    report["cases"][0]["peers"][name] = report["cases"][0]["peers"]["more"]
+    said = StringIO()
+    print_kernel_table(report, Console(file=said, width=80))
+    lines = said.getvalue().splitlines()
+    first = next(index for index, line in enumerate(lines) if line.startswith("  a peer whose"))
+    assert lines[first].rstrip().endswith("met")
+    assert lines[first + 1].startswith("    ")
+    assert max(map(len, lines[2:])) <= 80
+
+
+def test_the_documents_table_is_the_kept_report(root: Path) -> None:
+    path = root / "docs" / "results" / "bench-kernels.json"
+    if not path.exists():
+        pytest.skip("no report is kept yet: it wants a calm machine")
+    kept = json.loads(path.read_text(encoding="utf-8"))
+    assert kernel_markdown(kept) in (root / "docs" / "kernels.md").read_text(encoding="utf-8")
 
 
 def test_copy_bandwidth_is_a_rate() -> None:

@@ -210,7 +210,7 @@ def test_a_part_that_tips_decisions_is_made_closer_or_refused(monkeypatch: pytes
     mender = mend._Mender(Work(), [], [], {"image": {"hazard": 0.97}})  # type: ignore[arg-type]
     closer = iter([True, False])
     monkeypatch.setattr(mend._Mender, "_culprit", lambda self, *rest: "image")
-    monkeypatch.setattr(mend._Mender, "_closer", lambda self, part: log.append("closer") or next(closer))
+    monkeypatch.setattr(mend._Mender, "_closer", lambda self, part, precision: log.append("closer") or next(closer))
     monkeypatch.setattr(mend._Mender, "_accuracy", lambda self, *rest: {"image": {"hazard": next(shares)}})
     assert mender.mend("int8-cpu", {"image": {"hazard": next(shares)}}) == {"image": {"hazard": 0.97}}
     assert log == ["closer", "closer", "refused image int8-cpu hazard with image 0.12"]

@@ -9,6 +9,7 @@ import pytest
 pytest.importorskip("torch", reason="the export package's extra")
 
 from chiasm.export.recipe import (
+    CaptionsRecipe,
     DecoderRecipe,
     ExportRecipe,
     FusionRecipe,
@@ -32,6 +33,7 @@ WHOLE = Recipe(
     decoder=DecoderRecipe(
         checkpoint="sd", schedule={"kind": "tcd", "eta": 0.2}, steps=(1, 4), guidance_range=(1.0, 2.0)
     ),
+    captions=CaptionsRecipe(modality="image", prompt="a picture of", beams=3, early_stopping="never"),
     export=ExportRecipe(precisions=("fp32", "int8-cpu"), calibration={"image": "frames", "sound": "sounds"}, samples=8),
 )
 
@@ -60,6 +62,10 @@ def test_what_is_as_by_default_is_left_out() -> None:
         ('[fusion]\nweigths = "x"', "unknown key in fusion: found weigths.*Did you mean weights"),
         ("[modalities.image]\ncheckpoint = 3", r"modalities\.\*\.checkpoint is not as it should be.*got 'int'"),
         ('[export]\nprecisions = ["int4"]', r"export\.precisions.*int4"),
+        ("[captions]\nmodalty = 'image'", "unknown key in captions: found modalty.*Did you mean modality"),
+        ("[captions]\nbeams = 3", "captions is not as it should be: found Object missing required field 'modality'"),
+        ("[captions]\nmodality = 'i'\nbeams = 'many'", r"captions\.beams is not as it should be.*got 'str'"),
+        ("[captions]\nmodality = 'i'\nearly_stopping = 'ever'", r"captions\.early_stopping.*ever"),
         ("x = ", "is not TOML"),
         ("", "names nothing to export"),
         ("[modalities.image]", "image: found neither, expected either checkpoint or module"),

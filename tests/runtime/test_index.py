@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import wave
 from collections.abc import Iterator
 from pathlib import Path
@@ -165,3 +167,10 @@ def test_a_wrong_width_is_not_believed(pair: Pipeline, made: Path, tmp_path: Pat
     (tmp_path / "index").write_bytes(_with_header(made.read_bytes(), width=7))
     with pytest.raises(InputError, match="damaged"):
         Index.open(tmp_path / "index", pair)
+
+
+def test_an_index_opened_first_leaves_room_for_a_pipeline() -> None:
+    """usearch before onnxruntime ends the process: the one that imports usearch has to see to the order."""
+    words = "from chiasm.runtime import index; index._usearch(); import onnxruntime; print('alive')"
+    done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=False)
+    assert done.stdout.strip() == "alive", done.returncode

@@ -314,6 +314,8 @@ def test_auto_falls_back_to_what_the_backend_runs(tmp_path: Path) -> None:
         assert pipeline.precisions["image"] == "fp32"
     with load(path, backend="null") as pipeline:
         assert pipeline.precisions["image"] == "int8-trt"
+    with load(path, backend="null", precision="int8") as pipeline:  # the others have none, and run in FP32
+        assert [pipeline.precisions[each] for each in ("image", "heads")] == ["int8-trt", "fp32"]
     with pytest.raises(PrecisionError, match="int8-trt"):
         load(path, backend="ort", precision={"image": "int8-trt"})
 

@@ -61,6 +61,7 @@ long differing(const std::vector<Value> &ours, const std::vector<Value> &expecte
 // Random calls against plain loops. The number of wrong values.
 long image_by_chance();
 long diffusion_by_chance();
+long workers_by_chance();
 
 // One call of the reference's, again. The number of wrong values; -1 when the operation is of another file.
 long image_golden(const Case &known);

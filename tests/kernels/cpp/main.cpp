@@ -56,6 +56,8 @@ int main(int count, char **words) {
     const int rounds = count > 2 ? std::stoi(words[2]) : 150;
     const std::vector<check::Case> golden = count > 1 ? read_golden(words[1]) : std::vector<check::Case>{};
     long wrong = 0;
+    for (int i = 0; i < rounds; ++i) wrong += check::workers_by_chance();
+    if (wrong) std::printf("workers: %ld wrong\n", wrong);
     for (const char *name : {"plain", "avx2", "avx512", "avx512-vnni"}) {
         if (!chiasm::use_instructions(name)) continue;
         std::printf("%s\n", chiasm::instructions());

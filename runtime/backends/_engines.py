@@ -1,0 +1,160 @@
+"""Engines as sessions: found under their key, opened, run. The vendor's module is passed in; see `_nvinfer.py`.
+
+Not yet run on a GPU by us: the tests put a vendor and a driver in its place that compute with ONNX Runtime in the
+computer's own memory, so the order of calls, the shapes and the errors are tested, and the vendor's behaviour is not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from ..engines import EngineStore, Key
+from ..errors import BackendError, EngineError
+from ..values import Array, OnnxGraph, TensorSpec
+from ._builder import ensure
+from ._gpu import Gpu, Scratch
+from ._nvinfer import VENDORS, Order, Vendor, load_vendor
+from .base import SessionOptions
+
+__all__ = ["EngineBackend", "EngineSession"]
+
+
+class EngineSession:
+    """One engine with its buffers: page-locked on the host, their twins on the GPU. `results` last until the next."""
+
+    def __init__(
+        self, gpu: Gpu, engine: Any, context: Any, scratch: Scratch, inputs: Sequence[TensorSpec],
+        outputs: Sequence[TensorSpec],
+    ) -> None:  # fmt: skip
+        self.inputs, self.outputs = tuple(inputs), tuple(outputs)
+        self._gpu, self._engine, self._context, self._scratch = gpu, engine, context, scratch
+        with gpu.active():
+            self._feeds = {spec.name: gpu.pinned(spec.shape, spec.dtype) for spec in inputs}
+            self.results = {spec.name: gpu.pinned(spec.shape, spec.dtype) for spec in outputs}
+            self._there = {name: gpu.memory(array.nbytes) for name, array in (self._feeds | self.results).items()}
+            for name, memory in self._there.items():
+                context.set_tensor_address(name, int(memory))
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Copy in, compute, copy out: all in one stream's order, waited for at the end."""
+        if self._context is None:
+            raise BackendError("The session is closed")
+        if feeds.keys() != self._feeds.keys():
+            raise BackendError("Wrong inputs", found=", ".join(feeds), expected=", ".join(self._feeds))
+        for name, value in feeds.items():
+            own = self._feeds[name]
+            if value.shape != own.shape or value.dtype != own.dtype:
+                raise BackendError(
+                    f"Input {name}", found=f"{value.dtype} {value.shape}", expected=f"{own.dtype} {own.shape}"
+                )
+            own[...] = value
+        with self._gpu.active():
+            for name, own in self._feeds.items():
+                self._gpu.put(self._there[name], own)
+            if self._scratch.size:
+                self._context.set_device_memory(int(self._scratch.memory), self._scratch.size)
+            if not self._context.execute_async_v3(int(self._gpu.stream.handle)):
+                raise BackendError("An engine failed", found="no reason given by the vendor")
+            for name, own in self.results.items():
+                self._gpu.take(own, self._there[name])
+            self._gpu.stream.synchronize()
+        return self.results
+
+    def close(self) -> None:
+        """Free engine and memory; a second call does nothing."""
+        with self._gpu.active():
+            self._context = self._engine = None
+            self._there.clear()
+
+
+class EngineBackend:
+    """Opens the engines of one vendor on the GPU that is here. `build`: see `SessionOptions`."""
+
+    def __init__(self, name: str, vendor: str, options: SessionOptions) -> None:
+        self.name = name
+        self._vendor: Vendor = VENDORS[vendor]
+        self._build = options.build
+        self._sdk = load_vendor(vendor)
+        self._gpu = Gpu()
+        self._scratch = Scratch(self._gpu)
+        self._runtime = self._sdk.Runtime(self._sdk.Logger(self._sdk.Logger.ERROR))
+
+    def precisions(self) -> tuple[str, ...]:
+        """What becomes an engine. INT8 only by name: whether it is faster has to be measured on the device."""
+        return ("fp16", "fp32", "int8-trt")
+
+    def open(self, graph: OnnxGraph, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> EngineSession:
+        """The engine of that graph for this GPU. Raises `EngineError` saying why there is none that may be loaded."""
+        engine = self._load(graph, inputs)
+        _compare(self._sdk, engine, inputs, outputs)
+        with self._gpu.active():
+            self._scratch.reserve(int(engine.device_memory_size_v2))
+            context = self._context(engine)
+        if context is None:
+            raise EngineError("An engine gives no context", found="the vendor gave no reason", fix=_again(graph))
+        return EngineSession(self._gpu, engine, context, self._scratch, inputs, outputs)
+
+    def _load(self, graph: OnnxGraph, inputs: Sequence[TensorSpec]) -> Any:
+        key, store = self._wanted(graph, inputs)
+        found = store.serve(key)
+        if found is None and self._build == "missing":
+            order = Order(key.part, graph, key.capabilities)
+            ensure(store, key, order)
+            found = store.serve(key)
+        if found is None:
+            raise EngineError(
+                f"No engine of part {key.part} for {self._gpu.name}", found=store.why_not(key), fix=_again(graph)
+            )
+        with self._gpu.active():
+            engine = self._runtime.deserialize_cuda_engine(found.data)
+        if engine is None:
+            raise EngineError(f"{self._vendor.name} does not take the engine of part {key.part}", fix=_again(graph))
+        return engine
+
+    def _wanted(self, graph: OnnxGraph, inputs: Sequence[TensorSpec]) -> tuple[Key, EngineStore]:
+        origin = graph.origin
+        if origin is None:
+            raise EngineError("Only a graph of a bundle has engines")
+        key = Key(
+            part=origin.part, precision=origin.precision, graph=origin.digest, vendor=self._vendor.name,
+            version=str(self._sdk.__version__), capabilities=(self._gpu.capability,),
+            shapes={spec.name: spec.shape for spec in inputs}, flags={},
+        )  # fmt: skip
+        return key, EngineStore(origin.engines)
+
+    def _context(self, engine: Any) -> Any:
+        """A context that computes in our scratch; on RTX the vendor's own CUDA graphs replay what has fixed shapes."""
+        strategy = self._sdk.ExecutionContextAllocationStrategy.USER_MANAGED
+        if not hasattr(engine, "create_runtime_config"):
+            return engine.create_execution_context(strategy)
+        config = engine.create_runtime_config()
+        config.set_execution_context_allocation_strategy(strategy)
+        if hasattr(self._sdk, "CudaGraphStrategy"):
+            config.cuda_graph_strategy = self._sdk.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
+        return engine.create_execution_context(config)
+
+    def close(self) -> None:
+        """Free the scratch and what read the engines."""
+        with self._gpu.active():
+            self._scratch.memory, self._scratch.size = None, 0
+            self._runtime = None
+
+
+def _again(graph: OnnxGraph) -> str:
+    part = "" if graph.origin is None else f" --part {graph.origin.part}"
+    return f"Run on this device: chiasm compile BUNDLE{part}"
+
+
+def _compare(sdk: Any, engine: Any, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
+    """An engine's tensors must be those that the manifest promises."""
+    names = [engine.get_tensor_name(index) for index in range(engine.num_io_tensors)]
+    real = {
+        name: (np.dtype(sdk.nptype(engine.get_tensor_dtype(name))).name, tuple(engine.get_tensor_shape(name)))
+        for name in names
+    }
+    wanted = {spec.name: (spec.dtype, spec.shape) for spec in (*inputs, *outputs)}
+    if real != wanted:
+        raise EngineError("An engine's tensors are not those of the manifest", found=real, expected=wanted)

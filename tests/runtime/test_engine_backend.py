@@ -1,0 +1,174 @@
+"""Backends of engines, on a pretended GPU: what is opened, what is refused and why, and what serves in its place."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+
+pytest.importorskip("onnxruntime", reason="the pretended GPU computes with ONNX Runtime")
+
+import chiasm
+import pretended_gpu
+from chiasm.runtime import backends
+from chiasm.runtime.backends import _builder, _engines, _gpu, rtx, trt
+from chiasm.runtime.backends._builder import Built
+from chiasm.runtime.bundle import open_bundle
+from chiasm.runtime.engines import EngineStore, Key, engine_folder
+from chiasm.runtime.errors import BackendError, EngineError
+from chiasm.runtime.values import OnnxGraph
+
+REFERENCE = Path(__file__).parents[2] / "reference" / "bundle"
+NOTE = {"text": "Dispatch: the left exit is blocked."}
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Path:
+    return Path(shutil.copytree(REFERENCE, tmp_path / "street"))
+
+
+@pytest.fixture(autouse=True)
+def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = pretended_gpu.driver()
+    monkeypatch.setattr(_gpu, "open_pycuda", lambda: made)
+    monkeypatch.setattr(rtx, "why_not", lambda: None)
+    monkeypatch.setattr(_engines, "load_vendor", lambda name: pretended_gpu.vendor())
+    real = _gpu.Gpu.__init__
+
+    def noted(self: _gpu.Gpu) -> None:
+        real(self)
+        pretended_gpu.STREAMS.append(self.stream)
+
+    monkeypatch.setattr(_gpu.Gpu, "__init__", noted)
+
+
+def _make(path: Path, change: Callable[[Key], Key] = lambda key: key, *, mark: bytes = pretended_gpu.MARK) -> None:
+    """An engine of every part in FP32, which the pretended vendor runs."""
+    opened = open_bundle(path)
+    store = EngineStore(engine_folder(path))
+    for part, spec in opened.manifest.parts.items():
+        graph = opened.graph(part, "fp32")
+        assert graph.origin is not None
+        key = Key(
+            part=part, precision="fp32", graph=graph.origin.digest, vendor="tensorrt_rtx", version="1.7.1",
+            capabilities=("8.6", "8.9"), shapes={each.name: each.shape for each in spec.inputs}, flags={"level": "3"},
+        )  # fmt: skip
+        store.put(change(key), mark + graph.proto, 1.0, 1.0)
+
+
+def _same(first: Any, second: Any) -> None:
+    assert first.labels == second.labels
+    assert np.abs(first.embedding - second.embedding).max() < 1e-5
+
+
+def test_a_bundle_runs_on_its_engines(bundle: Path) -> None:
+    _make(bundle)
+    with (
+        chiasm.load(bundle, backend="rtx", precision="fp32", strict=True) as engines,
+        chiasm.load(bundle, precision="fp32") as graphs,
+    ):
+        assert engines.backend == "rtx"
+        for text in (NOTE["text"], "A truck ahead.", NOTE["text"]):
+            _same(engines(text=text), graphs(text=text))
+        assert dict(engines.notes) == {}
+        steps = [list(each.generate(text="A bus.", steps=2, seed=3))[-1].picture for each in (engines, graphs)]
+        assert np.abs(steps[0].astype(int) - steps[1].astype(int)).max() <= 1
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda key: msgspec.structs.replace(key, version="1.6.0"), "version 1.6.0, here 1.7.1"),
+        (lambda key: msgspec.structs.replace(key, capabilities=("12.0",)), "compute capability 12.0, here 8.9"),
+        (lambda key: msgspec.structs.replace(key, graph="ab" * 32), "another graph"),
+        (lambda key: msgspec.structs.replace(key, vendor="tensorrt"), "vendor tensorrt, here tensorrt_rtx"),
+    ],
+)
+def test_an_engine_made_for_something_else_is_never_loaded(
+    bundle: Path, change: Callable[[Key], Key], words: str
+) -> None:
+    _make(bundle, change)
+    with pytest.raises(EngineError, match=rf"No engine of part \S+ for Pretended RTX: .*{words}.*chiasm compile"):
+        chiasm.load(bundle, backend="rtx", precision="fp32", strict=True)
+    with chiasm.load(bundle, backend="rtx", precision="fp32") as pipeline, chiasm.load(bundle) as graphs:
+        _same(pipeline(**NOTE), graphs(**NOTE))
+        assert words in pipeline.notes["text"]
+        assert "runs in int8-cpu on ort" in pipeline.notes["text"]
+        assert pipeline.precisions["text"] == "int8-cpu"
+
+
+def test_an_engine_that_is_cut_off(bundle: Path) -> None:
+    _make(bundle)
+    for file in (bundle / "engines").glob("*/engine.bin"):
+        file.write_bytes(file.read_bytes()[:-1])
+    with pytest.raises(EngineError, match=r"cut off: \d+ of \d+ bytes"):
+        chiasm.load(bundle, backend="rtx", precision="fp32", strict=True)
+
+
+def test_an_engine_that_the_vendor_does_not_take(bundle: Path) -> None:
+    _make(bundle, mark=b"OLD:")
+    with pytest.raises(EngineError, match="tensorrt_rtx does not take the engine of part"):
+        chiasm.load(bundle, backend="rtx", precision="fp32", strict=True)
+
+
+def test_nothing_is_built_unless_asked_and_then_while_loading(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    built: list[str] = []
+
+    def build(vendor: str, order: Any, told: Any) -> Built:
+        built.append(order.part)
+        return Built(pretended_gpu.MARK + order.graph.proto, 1.0, 1.0)
+
+    monkeypatch.setattr(_builder, "build_apart", build)
+    with chiasm.load(bundle, backend="rtx", precision="fp32") as pipeline:
+        pipeline(**NOTE)
+    assert built == []
+    assert not (bundle / "engines").exists()
+    with chiasm.load(bundle, backend="rtx", precision="fp32", build="missing", strict=True) as pipeline:
+        assert sorted(built) == sorted(pipeline.manifest.parts)
+        pipeline(**NOTE)
+        list(pipeline.generate(**NOTE, steps=1))
+    assert len(built) == len(set(built))
+
+
+def test_wrong_feeds_and_a_closed_session(bundle: Path) -> None:
+    _make(bundle)
+    opened = open_bundle(bundle)
+    spec = opened.manifest.parts["heads"]
+    backend = backends.open_backend("rtx")
+    session = backend.open(opened.graph("heads", "fp32"), spec.inputs, spec.outputs)
+    with pytest.raises(BackendError, match="Wrong inputs"):
+        session.run({})
+    with pytest.raises(BackendError, match=r"Input state: found float64 \(1, 2\)"):
+        session.run({"state": np.zeros((1, 2))})
+    assert all(np.isfinite(each).all() for each in session.run({"state": np.ones((1, 256), np.float32)}).values())
+    session.close()
+    session.close()
+    with pytest.raises(BackendError, match="closed"):
+        session.run({"state": np.ones((1, 256), np.float32)})
+    backend.close()
+
+
+def test_tensors_that_are_not_the_manifests(bundle: Path) -> None:
+    _make(bundle)
+    opened = open_bundle(bundle)
+    spec = opened.manifest.parts["heads"]
+    backend = backends.open_backend("rtx")
+    with pytest.raises(EngineError, match="tensors are not those of the manifest"):
+        backend.open(opened.graph("heads", "fp32"), spec.inputs, spec.outputs[:1])
+    with pytest.raises(EngineError, match="Only a graph of a bundle"):
+        backend.open(OnnxGraph(b""), spec.inputs, spec.outputs)
+
+
+def test_where_nothing_of_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.undo()
+    for module, name in ((rtx, "tensorrt_rtx"), (trt, "tensorrt")):
+        monkeypatch.setattr(module.importlib.util, "find_spec", lambda asked, name=name: None)
+        assert name in str(module.why_not())
+    assert {"rtx", "trt"} <= set(backends.available())
+    with pytest.raises(BackendError, match="backend rtx cannot run here"):
+        backends.open_backend("rtx")
