@@ -105,9 +105,7 @@ def _given(module: torch.nn.Module) -> Callable[[], torch.nn.Module]:
     return lambda: module.eval()
 
 
-def _tower(
-    name: str, table: ModalityRecipe, root: Path, allowed: Collection[str], told: Captions | None
-) -> Tower:
+def _tower(name: str, table: ModalityRecipe, root: Path, allowed: Collection[str], told: Captions | None) -> Tower:
     """The encoder of one modality, with its projection, embedding of unit length; `told`: has one of them already."""
     from .modules.adapters import AdaptedEncoder
 
