@@ -4,8 +4,9 @@
 
 Each model has a process of its own, so that one that fails leaves the others alone; what was measured before is kept
 in `--out` and only the named models (or those that are missing) are measured anew. The bundles stay in `--work` with
-`--keep`; `--retime` measures the times of those again, on a machine that is quiet by then. Weights are seeded and random: sizes and times are those of the published architecture, while a cosine says
-what the arithmetic loses on such weights, not what a trained model would lose. INT8 ranges come from made-up captures.
+`--keep`; `--retime` measures the times of those again, on a machine that is quiet by then. Weights are seeded and
+random: sizes and times are those of the published architecture, while a cosine says what the arithmetic loses on such
+weights, not what a trained model would lose. INT8 ranges come from made-up captures.
 """
 
 from __future__ import annotations
