@@ -30,7 +30,7 @@ from . import Model
 if TYPE_CHECKING:
     from ...export.report import Report
 
-__all__ = ["measure", "models", "retime"]
+__all__ = ["measure", "models", "parts_of", "retime"]
 
 _FILES = ("image", "text", "audio", "pairs", "pairs_audio")
 _CAPTURES = 4
@@ -46,13 +46,23 @@ def models() -> dict[str, Model]:
     return {name: each for name, each in found.items() if not name.endswith(("-classes", "clip-image", "clip-text"))}
 
 
+def parts_of(out: Path) -> dict[str, Any]:
+    """The rows of a bundle that is there: its encoders, or the parts that draw where it has none."""
+    from ...export.report import FILE, decode
+
+    report, manifest = decode((out / FILE).read_bytes()), open_bundle(out).manifest
+    named = {each.part: each.name for each in manifest.modalities} or {part: part for part in manifest.parts}
+    rows = [_row(report, name, part) for part, name in named.items()]
+    seconds = sum(report.parts[part].seconds or 0.0 for part in named)
+    return {"seconds": seconds, "peak_mib": report.peak_mib, "parts": rows}
+
+
 def measure(model: Model, work: Path, precisions: tuple[str, ...]) -> dict[str, Any]:
     """The rows of one model: one for each encoder in it. Raises `ChiasmError`."""
     from ...export import export
     from ...export.assemble import open_assembly
     from ...export.calibrate import Calibration
     from ...export.captures import synthetic
-    from ...export.report import FILE, decode
     from ...export.settings import Settings
 
     folder, out = work / model.name, work / f"{model.name}.chiasm"
@@ -63,9 +73,7 @@ def measure(model: Model, work: Path, precisions: tuple[str, ...]) -> dict[str, 
     settings = Settings(precisions=precisions, samples=_CAPTURES, checks=3, rounds=3, pass_s=1.0, ranking_s=8.0)
     start = time.monotonic()
     export(assembly, out, calibration=Calibration(captures), settings=settings)
-    report, manifest = decode((out / FILE).read_bytes()), open_bundle(out).manifest
-    rows = [_row(report, each.name, each.part) for each in manifest.modalities]
-    return {"family": model.family, "seconds": time.monotonic() - start, "peak_mib": report.peak_mib, "parts": rows}
+    return parts_of(out) | {"family": model.family, "seconds": time.monotonic() - start}
 
 
 def _row(report: Report, modality: str, part: str) -> dict[str, Any]:
@@ -95,7 +103,8 @@ def retime(name: str, work: Path, row: dict[str, Any]) -> None:
     bundle = open_bundle(work / f"{name}.chiasm")
     manifest = bundle.manifest
     for part in row["parts"]:
-        place = next(each.part for each in manifest.modalities if each.name == part["modality"])
+        named = {each.name: each.part for each in manifest.modalities}
+        place = named.get(part["modality"], part["modality"])
         precisions = [each for each in part["variants"] if each != "int8-trt"]
         graphs = [bundle.graph(place, precision) for precision in precisions]
         times = timed(graphs, [example(manifest.parts[place].inputs, seed) for seed in range(3)], _ROUNDS)
@@ -129,6 +138,7 @@ def _main() -> int:
     parser.add_argument("--keep", action="store_true", help="leave bundles and checkpoints in --work")
     parser.add_argument("--precisions", nargs="+", default=["fp32", "fp16", "int8-cpu"])
     parser.add_argument("--retime", action="store_true", help="only time again what --keep left in --work")
+    parser.add_argument("--bundle", action="append", default=[], metavar="NAME=PATH", help="rows of one that is there")
     parser.add_argument("--one", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("names", nargs="*", help="models; default: those that --out does not have")
     given = parser.parse_args()
@@ -140,6 +150,11 @@ def _main() -> int:
             print(json.dumps({"error": str(error)}))
         return 0
     known = json.loads(given.out.read_text()) if given.out.exists() else {"models": {}}
+    for name, _, path in (each.partition("=") for each in given.bundle):
+        known["models"][name] = parts_of(Path(path))
+        given.out.write_text(json.dumps(known, indent=1) + "\n")
+    if given.bundle:
+        return 0
     if given.retime:
         for name in [each for each, row in known["models"].items() if (given.work / f"{each}.chiasm").is_dir()]:
             print(name, flush=True)

@@ -6,6 +6,7 @@ import re
 
 from ..diffusion import architectures
 from . import families
+from ._costs import costs
 
 HEAD = """# Families
 
@@ -14,8 +15,7 @@ the processor or tokenizer. One short file each in `export/families/`; a new fam
 your own needs none: see [recipes](recipes.md). This page is made by `python -m chiasm.export.families`.
 
 Tiny checkpoints of every family, with seeded random weights, go through the test suite: the tower against the original
-model in torch, and the FP32 graph against it (at most 1e-4). What their full sizes cost in accuracy, megabytes and
-milliseconds has **not been measured into a table yet**.
+model in torch, and the FP32 graph against it (at most 1e-4). What their real sizes cost stands below.
 
 | family | `model_type` | encodes | `output`, the default first | |
 |---|---|---|---|---|
@@ -29,8 +29,6 @@ scheduler (PNDM, DPM-Solver, …) is given one of these on the same constants. A
 `AutoencoderTiny`. Tiny pipelines with random weights go through the test suite: the same noise gives the same picture
 as in diffusers, up to one grey level of 255.
 
-Stable Diffusion 1.5's layout was exported at full size with random weights (`python -m chiasm.bench.zoo.full_size`).
-
 | architecture | pipelines | |
 |---|---|---|
 """
@@ -38,7 +36,7 @@ Stable Diffusion 1.5's layout was exported at full size with random weights (`py
 
 def page() -> str:
     """The whole page."""
-    return HEAD + _encoders() + PIPELINES + _pipelines()
+    return HEAD + _encoders() + PIPELINES + _pipelines() + costs()
 
 
 def _pipelines() -> str:

@@ -49,7 +49,7 @@ def _lines(name: str, model: Mapping[str, Any]) -> Iterator[str]:
             name, part["modality"], f"{fp32['max_relative_error']:.1e}", _cosine("fp16", made, refused),
             _cosine("int8-cpu", made, refused), f"{fp32['bytes'] / 1e6:.1f}",
             "" if int8 is None else f"{int8['bytes'] / 1e6:.1f}", _ms(fp32), "" if int8 is None else _ms(int8),
-            "" if int8 is None else f"{fp32['milliseconds'] / int8['milliseconds']:.2f}",
+            _faster(fp32, int8),
         ]  # fmt: skip
         yield "| " + " | ".join(cells) + " |"
 
@@ -61,5 +61,10 @@ def _cosine(precision: str, made: Mapping[str, Any], refused: Mapping[str, Any])
 
 
 def _ms(variant: Mapping[str, Any]) -> str:
-    value = float(variant["milliseconds"])
-    return f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+    value = variant["milliseconds"]
+    return "" if value is None else f"{value:.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _faster(fp32: Mapping[str, Any], int8: Mapping[str, Any] | None) -> str:
+    times = [None if each is None else each["milliseconds"] for each in (fp32, int8)]
+    return "" if None in times else f"{times[0] / times[1]:.2f}"
