@@ -66,5 +66,6 @@ def _ms(variant: Mapping[str, Any]) -> str:
 
 
 def _faster(fp32: Mapping[str, Any], int8: Mapping[str, Any] | None) -> str:
-    times = [None if each is None else each["milliseconds"] for each in (fp32, int8)]
-    return "" if None in times else f"{times[0] / times[1]:.2f}"
+    if int8 is None or fp32["milliseconds"] is None or int8["milliseconds"] is None:
+        return ""
+    return f"{fp32['milliseconds'] / int8['milliseconds']:.2f}"
