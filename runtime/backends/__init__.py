@@ -1,7 +1,8 @@
 """Backends, found by listing this folder and imported on first use.
 
 A backend is one file here with `why_not() -> str | None` (a reason it cannot run here, cheap to ask), `RANK` (the
-smaller is tried first by "auto"; None is never chosen by itself) and `open_backend(options) -> Backend`.
+smaller is tried first by "auto"; None is never chosen by itself) and `open_backend(options) -> Backend`. One that may
+be chosen by measurement has `candidates(cores)` too, the settings that are worth trying.
 """
 
 from __future__ import annotations
@@ -11,9 +12,9 @@ import pkgutil
 from types import ModuleType
 
 from ..errors import BackendError
-from .base import Backend, Session, SessionOptions
+from .base import Backend, Candidates, Session, SessionOptions
 
-__all__ = ["Backend", "Session", "SessionOptions", "available", "open_backend"]
+__all__ = ["Backend", "Candidates", "Session", "SessionOptions", "available", "candidates", "open_backend"]
 
 
 def available() -> dict[str, str | None]:
@@ -37,6 +38,12 @@ def open_backend(name: str = "auto", options: SessionOptions | None = None) -> B
         raise BackendError(f"The backend {name} cannot run here", found=reasons[name], expected=_spoken(reasons))
     backend: Backend = _module(name).open_backend(options or SessionOptions())
     return backend
+
+
+def candidates(cores: int) -> dict[str, Candidates]:
+    """backend → what is worth trying on it; of every backend that may be chosen by measurement, usable here or not."""
+    found = {name: getattr(_module(name), "candidates", None) for name in _names()}
+    return {name: ask(cores) for name, ask in found.items() if ask is not None}
 
 
 def _names() -> list[str]:

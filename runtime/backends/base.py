@@ -8,19 +8,28 @@ from typing import Literal, Protocol
 
 from ..values import Array, OnnxGraph, TensorSpec
 
-__all__ = ["Backend", "Session", "SessionOptions"]
+__all__ = ["Backend", "Candidates", "Session", "SessionOptions"]
 
 
 @dataclass(frozen=True)
 class SessionOptions:
-    """Settings shared by the sessions of one pipeline. `threads` None: the backend's choice for each graph.
+    """Settings of sessions. `threads` None: the backend's choice for each graph. A backend ignores what it has not.
 
-    `build`: what a backend of engines does where one is missing: "never", or build it when the pipeline is loaded.
+    `spinning`: idle threads wait busily. `arena`: memory is kept between runs, in one arena for all sessions. `level`:
+    how far a graph is rewritten when it is opened. `build`: what a backend of engines does where one is missing:
+    "never", or build it when the pipeline is loaded.
     """
 
     threads: int | None = None
     spinning: bool = False
+    arena: bool = True
+    level: Literal["all", "extended", "basic"] = "all"
     build: Literal["never", "missing"] = "never"
+
+
+Candidates = tuple[tuple[SessionOptions, ...], tuple[dict[str, object], ...]]
+"""What `chiasm tune` tries on a backend with so many cores: settings that are raced first, the default among them or
+its equal, and changes to the best of these that are raced after."""
 
 
 class Session(Protocol):

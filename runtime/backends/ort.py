@@ -22,10 +22,12 @@ import numpy as np
 
 from ..errors import BackendError, MissingExtraError
 from ..values import Array, OnnxGraph, TensorSpec
-from .base import SessionOptions
+from ._slots import Slots
+from .base import Candidates, SessionOptions
 
 __all__ = [
-    "RANK", "OrtBackend", "OrtSession", "open_backend", "open_session", "threads_for", "usable_threads", "why_not",
+    "RANK", "OrtBackend", "OrtSession", "candidates", "open_backend", "open_session", "threads_for", "usable_threads",
+    "why_not",
 ]  # fmt: skip
 
 RANK: int | None = 10
@@ -40,6 +42,7 @@ _DTYPES = {
     "tensor(int8)": "int8",
     "tensor(bool)": "bool",
 }
+_LEVELS = {"all": "ORT_ENABLE_ALL", "extended": "ORT_ENABLE_EXTENDED", "basic": "ORT_ENABLE_BASIC"}
 _SILENT = 4
 _FOLDER = "session.model_external_initializers_file_folder_path"
 _arena_lock = threading.Lock()
@@ -53,6 +56,15 @@ def why_not() -> str | None:
     return None
 
 
+def candidates(cores: int) -> Candidates:
+    """See `Candidates`. Spinning changes nothing where the caller's thread is the only one."""
+    first = [SessionOptions(threads=1)]
+    for threads in dict.fromkeys((cores // 2, cores)):
+        if threads > 1:
+            first += [SessionOptions(threads=threads), SessionOptions(threads=threads, spinning=True)]
+    return tuple(first), ({"arena": False}, {"level": "extended"}, {"level": "basic"})
+
+
 def open_backend(options: SessionOptions) -> OrtBackend:
     """Import onnxruntime and prepare its shared arena."""
     try:
@@ -60,18 +72,6 @@ def open_backend(options: SessionOptions) -> OrtBackend:
     except ImportError as error:
         raise MissingExtraError("onnxruntime", "cpu", "The backend ort") from error
     return OrtBackend(onnxruntime, options)
-
-
-class _Slot:
-    """One input: its own buffer, the array that is bound now, and the one that was fed last."""
-
-    __slots__ = ("bound", "last", "name", "own")
-
-    def __init__(self, spec: TensorSpec) -> None:
-        self.name = spec.name
-        self.own: Array = np.zeros(spec.shape, spec.dtype)
-        self.bound: Array = self.own
-        self.last: Array | None = None
 
 
 class OrtSession:
@@ -87,9 +87,7 @@ class OrtSession:
         self._values = {
             name: self._bind(self._binding.bind_ortvalue_output, name, buffer) for name, buffer in self.results.items()
         }
-        self._slots = tuple(_Slot(spec) for spec in inputs)
-        for slot in self._slots:
-            self._read_from(slot, slot.own)
+        self._slots = Slots(inputs, self._read_from)
         self._run = _runner(session, self._binding)
 
     def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
@@ -97,35 +95,15 @@ class OrtSession:
 
         An array that comes a second time in a row is read in place from then on; others are copied in.
         """
-        if len(feeds) != len(self._slots):
-            names = ", ".join(slot.name for slot in self._slots)
-            raise BackendError("Wrong inputs", found=", ".join(feeds), expected=names)
-        for slot in self._slots:
-            value = feeds.get(slot.name)
-            if value is not slot.bound:
-                self._take(slot, value)
+        self._slots.fill(feeds)
         try:
             self._run()
         except Exception as error:
             raise BackendError("ONNX Runtime failed", found=_reason(error)) from error
         return self.results
 
-    def _take(self, slot: _Slot, value: Array | None) -> None:
-        """A feed that is not the array bound now: bind it when it comes again, else copy it."""
-        if value is None or value.shape != slot.own.shape or value.dtype != slot.own.dtype:
-            found = "nothing" if value is None else f"{value.dtype} {value.shape}"
-            raise BackendError(f"Input {slot.name}", found=found, expected=f"{slot.own.dtype} {slot.own.shape}")
-        if value is slot.last and value.flags.c_contiguous and value.flags.aligned:
-            self._read_from(slot, value)
-            return
-        if slot.bound is not slot.own:
-            self._read_from(slot, slot.own)
-        slot.own[...] = value
-        slot.last = value
-
-    def _read_from(self, slot: _Slot, array: Array) -> None:
-        self._values[slot.name] = self._bind(self._binding.bind_ortvalue_input, slot.name, array)
-        slot.bound = array
+    def _read_from(self, name: str, array: Array) -> None:
+        self._values[name] = self._bind(self._binding.bind_ortvalue_input, name, array)
 
     def _bind(self, bind: Callable[[str, Any], None], name: str, array: Array) -> Any:
         """The OrtValue that shares the array's memory; it must live as long as it is bound."""
@@ -159,7 +137,11 @@ class OrtBackend:
         settings.log_severity_level = _SILENT
         settings.add_session_config_entry("session.load_model_format", "ONNX")
         settings.add_session_config_entry("session.intra_op.allow_spinning", "1" if self._options.spinning else "0")
-        if self._shared:
+        level = getattr(self._ort.GraphOptimizationLevel, _LEVELS[self._options.level])
+        settings.graph_optimization_level = level
+        if not self._options.arena:
+            settings.enable_cpu_mem_arena = False
+        elif self._shared:
             settings.add_session_config_entry("session.use_env_allocators", "1")
         return settings
 

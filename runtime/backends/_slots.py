@@ -1,0 +1,62 @@
+"""The inputs of a session whose tensors share the memory of NumPy arrays: checked, copied in, or read where they lie."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+import numpy as np
+
+from ..errors import BackendError
+from ..values import Array, TensorSpec
+
+__all__ = ["Slots"]
+
+
+class _Slot:
+    """One input: its own buffer, the array that is bound now, and the one that was fed last."""
+
+    __slots__ = ("bound", "last", "name", "own")
+
+    def __init__(self, spec: TensorSpec) -> None:
+        self.name = spec.name
+        self.own: Array = np.zeros(spec.shape, spec.dtype)
+        self.bound: Array = self.own
+        self.last: Array | None = None
+
+
+class Slots:
+    """All inputs of a session. `bind(name, array)` makes the vendor read that array from the next run on."""
+
+    def __init__(self, inputs: Sequence[TensorSpec], bind: Callable[[str, Array], None]) -> None:
+        self._bind = bind
+        self._slots = tuple(_Slot(spec) for spec in inputs)
+        for slot in self._slots:
+            bind(slot.name, slot.own)
+
+    def fill(self, feeds: Mapping[str, Array]) -> None:
+        """Take the feeds of one run. An array that comes a second time in a row is read in place from then on; others
+        are copied in. Raises `BackendError` for what is not exactly an input."""
+        if len(feeds) != len(self._slots):
+            names = ", ".join(slot.name for slot in self._slots)
+            raise BackendError("Wrong inputs", found=", ".join(feeds), expected=names)
+        for slot in self._slots:
+            value = feeds.get(slot.name)
+            if value is not slot.bound:
+                self._take(slot, value)
+
+    def _take(self, slot: _Slot, value: Array | None) -> None:
+        """A feed that is not the array bound now: bind it when it comes again, else copy it."""
+        if value is None or value.shape != slot.own.shape or value.dtype != slot.own.dtype:
+            found = "nothing" if value is None else f"{value.dtype} {value.shape}"
+            raise BackendError(f"Input {slot.name}", found=found, expected=f"{slot.own.dtype} {slot.own.shape}")
+        if value is slot.last and value.flags.c_contiguous and value.flags.aligned:
+            self._read_from(slot, value)
+            return
+        if slot.bound is not slot.own:
+            self._read_from(slot, slot.own)
+        slot.own[...] = value
+        slot.last = value
+
+    def _read_from(self, slot: _Slot, array: Array) -> None:
+        self._bind(slot.name, array)
+        slot.bound = array

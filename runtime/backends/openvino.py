@@ -1,0 +1,181 @@
+"""OpenVINO on the CPU: graphs compiled for latency, every input and output a tensor over a NumPy array's memory.
+
+It is never chosen by itself: ask for it by name, or let `chiasm tune` measure whether it is faster here. Computing is
+in FP32 also where a CPU has BF16, so that an answer does not depend on the machine. `int8-trt` graphs are not run: on a
+CPU without VNNI their products of signed bytes saturate (cosines down to 0.63 on the reference model, where ONNX
+Runtime's are as on any other CPU).
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import io
+import tempfile
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..errors import BackendError, MissingExtraError
+from ..values import Array, OnnxGraph, TensorSpec
+from ._slots import Slots
+from .base import Candidates, SessionOptions
+from .ort import threads_for
+
+__all__ = ["RANK", "OpenvinoBackend", "OpenvinoSession", "candidates", "open_backend", "why_not"]
+
+RANK: int | None = None
+_DTYPES = {"f32": "float32", "f16": "float16", "i64": "int64", "i32": "int32", "u8": "uint8", "i8": "int8",
+           "boolean": "bool"}  # fmt: skip
+
+
+def why_not() -> str | None:
+    """None where openvino is installed."""
+    if importlib.util.find_spec("openvino") is None:
+        return "openvino is not installed; run: pip install 'chiasm[openvino]'"
+    return None
+
+
+def candidates(cores: int) -> Candidates:
+    """See `Candidates`: only the number of threads is ours to say."""
+    return tuple(SessionOptions(threads=threads) for threads in dict.fromkeys((1, max(1, cores // 2), cores))), ()
+
+
+def open_backend(options: SessionOptions) -> OpenvinoBackend:
+    """Import openvino; its core is made once a process."""
+    try:
+        import openvino
+    except ImportError as error:
+        raise MissingExtraError("openvino", "openvino", "The backend openvino") from error
+    return OpenvinoBackend(openvino, options)
+
+
+class OpenvinoSession:
+    """One compiled graph with its bound buffers. One thread at a time; outputs are overwritten by the next run."""
+
+    def __init__(
+        self, sdk: Any, compiled: Any, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
+    ) -> None:  # fmt: skip
+        self.inputs, self.outputs = tuple(inputs), tuple(outputs)
+        self._sdk = sdk
+        self._request = compiled.create_infer_request()
+        self._ports = {spec.name: _port(compiled.inputs, spec.name) for spec in inputs}
+        self._tensors: dict[str, Any] = {}
+        self.results: dict[str, Array] = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in outputs}
+        for name, buffer in self.results.items():
+            self._bind(_port(compiled.outputs, name), name, buffer)
+        self._slots = Slots(inputs, lambda name, array: self._bind(self._ports[name], name, array))
+
+    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+        """Run on the feeds and give the bound outputs; see `Slots.fill` for when a feed is copied."""
+        if self._request is None:
+            raise BackendError("The session is closed")
+        self._slots.fill(feeds)
+        try:
+            self._request.infer()
+        except Exception as error:
+            raise BackendError("OpenVINO failed", found=_reason(error)) from error
+        return self.results
+
+    def _bind(self, port: Any, name: str, array: Array) -> None:
+        """Let a port use the array's own memory; the tensor must live as long as it is bound."""
+        tensor = self._sdk.Tensor(array, shared_memory=True)
+        if array.size and tensor.data.ctypes.data != array.ctypes.data:
+            raise BackendError("This openvino copies NumPy arrays", expected="one that shares their memory")
+        self._request.set_tensor(port, tensor)
+        self._tensors[name] = tensor
+
+    def close(self) -> None:
+        """Free the session; a second call does nothing."""
+        self._request = None
+        self._ports.clear()
+        self._tensors.clear()
+
+
+class OpenvinoBackend:
+    """Compiles ONNX graphs for the CPU."""
+
+    name = "openvino"
+
+    def __init__(self, sdk: Any, options: SessionOptions) -> None:
+        self._sdk = sdk
+        self._options = options
+
+    def precisions(self) -> tuple[str, ...]:
+        """FP16 weights are widened when the graph is compiled. For `int8-trt` see above."""
+        return ("int8-cpu", "fp32", "fp16")
+
+    def open(self, graph: OnnxGraph, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> OpenvinoSession:
+        """Compile a graph whose inputs and outputs must be exactly the promised ones."""
+        settings = {
+            "PERFORMANCE_HINT": "LATENCY", "NUM_STREAMS": "1", "INFERENCE_PRECISION_HINT": "f32",
+            "INFERENCE_NUM_THREADS": str(threads_for(graph.nbytes, self._options.threads)),
+        }  # fmt: skip
+        try:
+            model = _read(_core(self._sdk), graph)
+            _compare("inputs", model.inputs, inputs)
+            _compare("outputs", model.outputs, outputs)
+            compiled = _core(self._sdk).compile_model(model, "CPU", settings)
+        except BackendError:
+            raise
+        except Exception as error:  # OpenVINO's exceptions are RuntimeError and what its binding raises
+            raise BackendError("OpenVINO cannot open a graph", found=_reason(error)) from error
+        return OpenvinoSession(self._sdk, compiled, inputs, outputs)
+
+    def close(self) -> None:
+        """The core belongs to the process."""
+
+
+@cache
+def _core(sdk: Any) -> Any:
+    return sdk.Core()
+
+
+def _read(core: Any, graph: OnnxGraph) -> Any:
+    """The graph as OpenVINO's model; weights outside it are mapped by OpenVINO from their files."""
+    if graph.folder is None:
+        return core.read_model(io.BytesIO(graph.proto))
+    with _beside(graph.proto, graph.folder) as path:
+        return core.read_model(path)
+
+
+@contextmanager
+def _beside(proto: bytes, folder: Path) -> Iterator[Path]:
+    """OpenVINO looks for weights beside the graph's file, and `proto` is not the file in the bundle's folder: a
+    temporary folder with the graph, and links to what lies in that one."""
+    with tempfile.TemporaryDirectory(prefix="chiasm-openvino-") as name:
+        place = Path(name)
+        for each in folder.iterdir():
+            (place / each.name).symlink_to(each.resolve())
+        path = place / "chiasm-graph.onnx"
+        path.unlink(missing_ok=True)
+        path.write_bytes(proto)
+        yield path
+
+
+def _port(ports: Sequence[Any], name: str) -> Any:
+    """A tensor may have several names, and the manifest's need not be the first of them."""
+    return next(port for port in ports if name in port.get_names())
+
+
+def _compare(side: str, found: Sequence[Any], promised: Sequence[TensorSpec]) -> None:
+    wanted = {spec.name: (spec.dtype, spec.shape) for spec in promised}
+    real = {}
+    for port in found:
+        names = set(port.get_names())
+        shape = tuple(port.get_shape()) if port.get_partial_shape().is_static else str(port.get_partial_shape())
+        kind = port.get_element_type().get_type_name()
+        real[next(iter(sorted(names & wanted.keys()) or sorted(names)), "")] = (_DTYPES.get(kind, kind), shape)
+    if real != wanted:
+        raise BackendError(f"A graph's {side} are not those of the manifest", found=real, expected=wanted,
+                           fix="Export the bundle again")  # fmt: skip
+
+
+def _reason(error: Exception) -> str:
+    """OpenVINO's messages are a trace of source lines, the cause last."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    causes = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
+    return (causes or lines or [type(error).__name__])[-1][:300]
