@@ -98,7 +98,7 @@ def _backends() -> Iterator[Check]:
                 f"backend {name}", "ok", "available" if name != "null" else "available (runs nothing; for tests)"
             )
         else:
-            fix = "pip install 'chiasm[cpu]'" if name == "ort" else None
+            fix = {"ort": "pip install 'chiasm[cpu]'", "openvino": "pip install 'chiasm[openvino]'"}.get(name)
             yield Check(f"backend {name}", "absent" if real else "broken", reason, fix)
 
 

@@ -128,6 +128,4 @@ def carry(old: Report, new: Report) -> Report:
             "samples": before.samples, "seconds": before.seconds, "peak_mib": before.peak_mib,
         }  # fmt: skip
         parts[part] = msgspec.structs.replace(each, variants=variants, **facts)
-    return msgspec.structs.replace(
-        new, parts=parts, refused=old.refused, seconds=old.seconds, peak_mib=old.peak_mib
-    )
+    return msgspec.structs.replace(new, parts=parts, refused=old.refused, seconds=old.seconds, peak_mib=old.peak_mib)

@@ -66,9 +66,7 @@ def share(
 def _digests(model: Model, least: int) -> dict[str, str]:
     """SHA-256 of each large weight's bytes."""
     return {
-        name: hashlib.sha256(raw(value)).hexdigest()
-        for name, value in model.weights.items()
-        if value.nbytes >= least
+        name: hashlib.sha256(raw(value)).hexdigest() for name, value in model.weights.items() if value.nbytes >= least
     }
 
 

@@ -159,7 +159,7 @@ def key_of(manifest: Manifest, part: str, precision: str, wish: Wish, version: s
 
 
 def _number(capability: str) -> tuple[int, ...]:
-    """"12.0" comes after "8.9"."""
+    """ "12.0" comes after "8.9"."""
     try:
         major, minor = capability.split(".")
         return int(major), int(minor)
@@ -224,9 +224,7 @@ def _within(progress: Told, part: str, done: float, share: float) -> Told:
     return lambda words, own: progress(f"{part}: {words}", done + share * own)
 
 
-def _one(
-    bundle: Bundle, job: Job, wish: Wish, store: EngineStore, told: Told, maker: Maker
-) -> Line:
+def _one(bundle: Bundle, job: Job, wish: Wish, store: EngineStore, told: Told, maker: Maker) -> Line:
     key, facts = job.key, store.holds(job.key)
     if facts is not None:
         return _line(facts, cached=True)

@@ -119,9 +119,7 @@ class _Part:
 Build = Callable[[Sequence[str]], Model]
 
 
-def look(
-    model: Any, feeds: Sequence[Mapping[str, Array]], shelf: Shelf, *, static: bool = True
-) -> dict[str, Observed]:
+def look(model: Any, feeds: Sequence[Mapping[str, Array]], shelf: Shelf, *, static: bool = True) -> dict[str, Observed]:
     """What the tensors of `model` are like that any way of quantising it asks about."""
     model = as_model(model)
     named = candidates(model, "static" if static else "dynamic")

@@ -199,9 +199,7 @@ class Workshop:
         self.variants[part].pop(precision, None)
         self.refused.append(Refused(part=part, precision=precision, tensor=tensor, figure=figure, limit=limit))
 
-    def quantise(
-        self, part: str, tolerance: float, model: Model | None = None, precision: str = "int8-cpu"
-    ) -> bool:
+    def quantise(self, part: str, tolerance: float, model: Model | None = None, precision: str = "int8-cpu") -> bool:
         """Make an INT8 variant of one part (again); False where there is none."""
         work = self.works[part]
         model = parse(work.source) if model is None else model

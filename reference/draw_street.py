@@ -129,9 +129,7 @@ def _sky(canvas: NDArray[np.uint8], view: View, weather: str, layout: int) -> No
                 _blob(canvas, view, x + dx + middle, y + dy, (rx, ry), (240, 246, 250))
 
 
-def _blob(
-    canvas: NDArray[np.uint8], view: View, x: float, y: float, radii: tuple[float, float], colour: Rgb
-) -> None:
+def _blob(canvas: NDArray[np.uint8], view: View, x: float, y: float, radii: tuple[float, float], colour: Rgb) -> None:
     """A filled ellipse; position and radii in frame heights, x from the left edge."""
     turns = np.linspace(0.0, 2.0 * np.pi, 24, endpoint=False)
     ring = np.stack([x + radii[0] * np.cos(turns), y + radii[1] * np.sin(turns)], axis=1) * view.scale

@@ -36,18 +36,35 @@ _PATH = {
 }
 _NOTHING = ("an empty road", "nothing ahead", "a free road", "no one on the road")
 _FRAMES = (
-    "{what} {side} {weather}", "{weather}: {what} {side}", "{weather}, {what} {side}", "{side} {what}, {weather}",
-    "there is {what} {side} {weather}", "camera sees {what} {side}, {weather}",
+    "{what} {side} {weather}",
+    "{weather}: {what} {side}",
+    "{weather}, {what} {side}",
+    "{side} {what}, {weather}",
+    "there is {what} {side} {weather}",
+    "camera sees {what} {side}, {weather}",
 )
 _EMPTY_FRAMES = ("{what} {weather}", "{weather}: {what}", "{weather}, {what}", "camera sees {what} {weather}")
 _BLOCKED = (
-    "{side} exit is blocked", "exit on the {side} blocked", "do not use the {side} exit",
-    "the exit to the {side} is closed", "dispatch: {side} exit closed", "{side} hand exit shut, keep clear",
+    "{side} exit is blocked",
+    "exit on the {side} blocked",
+    "do not use the {side} exit",
+    "the exit to the {side} is closed",
+    "dispatch: {side} exit closed",
+    "{side} hand exit shut, keep clear",
 )
 _USELESS = (
-    "radio check, all units", "all units, standard channel", "good morning from dispatch", "battery at eighty percent",
-    "next shift starts at six", "please confirm your position", "testing, one two three", "thank you, over and out",
-    "software update tonight", "have a safe trip", "channel two is free", "no news from dispatch",
+    "radio check, all units",
+    "all units, standard channel",
+    "good morning from dispatch",
+    "battery at eighty percent",
+    "next shift starts at six",
+    "please confirm your position",
+    "testing, one two three",
+    "thank you, over and out",
+    "software update tonight",
+    "have a safe trip",
+    "channel two is free",
+    "no news from dispatch",
 )
 _FALSE = {
     "car": ("car ahead", "passenger car stopped ahead"),

@@ -150,7 +150,7 @@ def _rtx(detected: Detected, installed: Mapping[str, str]) -> Readiness:
 def _openvino(installed: Mapping[str, str]) -> Readiness:
     version = installed.get("openvino")
     if version is None:
-        return Readiness("openvino", "openvino is not installed", "", "pip install openvino")
+        return Readiness("openvino", "openvino is not installed", "", "pip install 'chiasm[openvino]'")
     return Readiness("openvino", None, f"openvino {version}")
 
 

@@ -24,6 +24,7 @@ OPTIONAL = (
     "sounddevice",
     "matplotlib",
     "pycuda",
+    "openvino",
 )
 BARE = """
 import importlib, json, pkgutil, sys

@@ -201,7 +201,7 @@ def lenet() -> nn.Module:
 '''
 """A user's own file: what `module = "lenet.py:lenet"` names."""
 
-LENET_RECIPE = '''[modalities.image]
+LENET_RECIPE = """[modalities.image]
 module = "lenet.py:lenet"
 weights = "lenet.safetensors"
 kind = "image"
@@ -220,7 +220,7 @@ std = [0.3081]
 
 [heads.digit]
 labels = ["0", "1", "2", "3", "4", "5", "6", "7", "8", "9"]
-'''
+"""
 """The recipe beside it, with the constants that MNIST's pictures are usually given."""
 
 

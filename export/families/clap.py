@@ -150,9 +150,7 @@ class ClapText(Reading):
         first = model.embeddings.padding_idx + 1
         places = torch.arange(first, first + ids.shape[1])[None]
         there = (1.0 - mask.to(torch.float32))[:, None, None, :] * BLOCKED
-        made = model(
-            input_ids=ids, attention_mask=there, position_ids=places, token_type_ids=torch.zeros_like(ids)
-        )
+        made = model(input_ids=ids, attention_mask=there, position_ids=places, token_type_ids=torch.zeros_like(ids))
         return made.last_hidden_state, made.pooler_output
 
     def project(self, state: Tensor) -> Tensor:

@@ -137,9 +137,7 @@ def _configure(sdk: Any, vendor: Vendor, config: Any, order: Order, told: Told) 
 
 
 def _capabilities(sdk: Any, config: Any, capabilities: Sequence[str]) -> None:
-    known = {
-        name: getattr(sdk.ComputeCapability, name) for name in dir(sdk.ComputeCapability) if name.startswith("SM")
-    }
+    known = {name: getattr(sdk.ComputeCapability, name) for name in dir(sdk.ComputeCapability) if name.startswith("SM")}
     config.num_compute_capabilities = len(capabilities)
     for index, capability in enumerate(capabilities):
         name = "SM" + capability.replace(".", "")

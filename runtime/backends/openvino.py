@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import importlib.util
 import io
+import os
+import sys
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -28,6 +30,8 @@ from .ort import threads_for
 __all__ = ["RANK", "OpenvinoBackend", "OpenvinoSession", "candidates", "open_backend", "why_not"]
 
 RANK: int | None = None
+_CONVERTER = "openvino.tools.ovc"
+_FRAME = ("Exception from", "Check '", "FrontEnd API failed", "Summary:", "To facilitate")
 _DTYPES = {"f32": "float32", "f16": "float16", "i64": "int64", "i32": "int32", "u8": "uint8", "i8": "int8",
            "boolean": "bool"}  # fmt: skip
 
@@ -47,10 +51,22 @@ def candidates(cores: int) -> Candidates:
 def open_backend(options: SessionOptions) -> OpenvinoBackend:
     """Import openvino; its core is made once a process."""
     try:
-        import openvino
+        return OpenvinoBackend(_sdk(), options)
     except ImportError as error:
         raise MissingExtraError("openvino", "openvino", "The backend openvino") from error
-    return OpenvinoBackend(openvino, options)
+
+
+def _sdk() -> Any:
+    """The module openvino without its converter, which at import sends an event to its makers, and costs 0.3 s."""
+    kept = sys.modules.get(_CONVERTER)
+    sys.modules[_CONVERTER] = cast(Any, None)  # importing it is now an ImportError, which openvino expects and passes
+    try:
+        import openvino
+    finally:
+        del sys.modules[_CONVERTER]
+        if kept is not None:
+            sys.modules[_CONVERTER] = kept
+    return openvino
 
 
 class OpenvinoSession:
@@ -122,7 +138,9 @@ class OpenvinoBackend:
         except BackendError:
             raise
         except Exception as error:  # OpenVINO's exceptions are RuntimeError and what its binding raises
-            raise BackendError("OpenVINO cannot open a graph", found=_reason(error)) from error
+            origin = graph.origin
+            named = "a graph" if origin is None else f"part {origin.part} in {origin.precision}"
+            raise BackendError(f"OpenVINO cannot open {named}", found=_reason(error)) from error
         return OpenvinoSession(self._sdk, compiled, inputs, outputs)
 
     def close(self) -> None:
@@ -144,16 +162,22 @@ def _read(core: Any, graph: OnnxGraph) -> Any:
 
 @contextmanager
 def _beside(proto: bytes, folder: Path) -> Iterator[Path]:
-    """OpenVINO looks for weights beside the graph's file, and `proto` is not the file in the bundle's folder: a
-    temporary folder with the graph, and links to what lies in that one."""
-    with tempfile.TemporaryDirectory(prefix="chiasm-openvino-") as name:
-        place = Path(name)
-        for each in folder.iterdir():
-            (place / each.name).symlink_to(each.resolve())
-        path = place / "chiasm-graph.onnx"
-        path.unlink(missing_ok=True)
-        path.write_bytes(proto)
+    """A file beside the weights for as long as OpenVINO reads it: it takes none from outside the graph's own folder,
+    links included, and `proto` is not quite the file that lies there."""
+    try:
+        handle, name = tempfile.mkstemp(prefix=".chiasm-openvino-", suffix=".onnx", dir=folder)
+    except OSError as error:
+        raise BackendError(
+            "OpenVINO needs a graph with large weights as a file beside them", found=f"{folder}: {error.strerror}",
+            expected="a folder that may be written to", fix="Copy the bundle to one, or use the backend ort",
+        ) from None  # fmt: skip
+    path = Path(name)
+    try:
+        with os.fdopen(handle, "wb") as stream:
+            stream.write(proto)
         yield path
+    finally:
+        path.unlink()
 
 
 def _port(ports: Sequence[Any], name: str) -> Any:
@@ -175,7 +199,7 @@ def _compare(side: str, found: Sequence[Any], promised: Sequence[TensorSpec]) ->
 
 
 def _reason(error: Exception) -> str:
-    """OpenVINO's messages are a trace of source lines, the cause last."""
+    """OpenVINO's messages are a trace of its source lines around the cause."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    causes = [line for line in lines if not line.startswith(("Exception from", "Check '"))]
-    return (causes or lines or [type(error).__name__])[-1][:300]
+    causes = [line for line in lines if not line.startswith(_FRAME)]
+    return " ".join(causes or lines or [type(error).__name__])[:300]

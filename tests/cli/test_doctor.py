@@ -117,11 +117,29 @@ def test_what_a_board_lacks(
     assert checks["memory"]["state"] == "ok"
 
 
-def test_a_library_that_chiasm_does_not_use_is_not_recommended(chiasm: Callable, tiny: Path) -> None:
-    checks = {check["name"]: check for check in json.loads(chiasm("doctor", tiny, "--json").out)["checks"]}
-    assert checks["openvino"]["state"] == "absent"
-    assert "this chiasm does not use it yet" in checks["openvino"]["found"]
-    assert checks["openvino"]["fix"] is None
+def test_a_library_that_chiasm_does_not_use_is_not_recommended() -> None:
+    from chiasm.cli.checks import _library
+    from chiasm.targets.readiness import Readiness
+
+    check = _library(Readiness("ort, CUDA", "onnxruntime-gpu is not installed", "", "pip install onnxruntime-gpu"), {})
+    assert check.state == "absent"
+    assert "this chiasm does not use it yet" in check.found
+    assert check.fix is None
+
+
+@pytest.mark.parametrize("there", [True, False])
+def test_doctor_and_backend_agree_about_openvino(
+    chiasm: Callable, tiny: Path, monkeypatch: pytest.MonkeyPatch, there: bool
+) -> None:
+    from chiasm.cli import checks as doctor
+    from chiasm.runtime.backends import openvino
+
+    monkeypatch.setattr(openvino, "why_not", lambda: None if there else "openvino is not installed")
+    monkeypatch.setattr(doctor, "_installed", lambda: {"openvino": "2026.4.1"} if there else {})
+    found = {check["name"]: check for check in json.loads(chiasm("doctor", tiny, "--json").out)["checks"]}
+    states = {found[name]["state"] for name in ("openvino", "backend openvino")}
+    assert states == {"ok" if there else "absent"}
+    assert ("chiasm[openvino]" in (found["openvino"]["fix"] or "")) is not there
 
 
 def test_a_machine_without_room(chiasm: Callable, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -18,7 +18,7 @@ from chiasm.export.to_onnx import example, run_torch  # noqa: E402
 from chiasm.runtime import CheckpointError, ExportError  # noqa: E402
 from safetensors.torch import save_file  # noqa: E402
 
-NETS = '''
+NETS = """
 import torch
 from torch import nn
 
@@ -47,7 +47,7 @@ class Mean(nn.Module):
         share = presence / presence.sum()
         state = share[:, :1] * image.mean(1) + share[:, 1:] * text.mean(1) * torch.exp(-age[:, 1:])
         return state, share
-'''
+"""
 IMAGE = """
 [modalities.image]
 module = "nets.py:lenet"

@@ -42,11 +42,11 @@ def test_two_parts_with_a_common_encoder_cost_it_once(tmp_path: Path) -> None:
     models = {"parts/a.onnx": perceptron(), "parts/b.onnx": _changed("w2"), "parts/c.onnx": perceptron(16)}
     shared = _share(models, tmp_path, worth=4096)
     assert len(shared.files) == 1
-    (name, path), = shared.files.items()
+    ((name, path),) = shared.files.items()
     data = path.read_bytes()
     assert name == f"parts/{hashlib.sha256(data).hexdigest()[:16]}.weights"
     assert data == parse(serialise(perceptron())).weights["w1"].tobytes()
-    entry, = shared.external["parts/a.onnx"]
+    (entry,) = shared.external["parts/a.onnx"]
     assert shared.external["parts/b.onnx"] == (entry,)
     assert (entry.file, entry.sha256, entry.bytes) == (name, hashlib.sha256(data).hexdigest(), 4096)
     assert shared.external["parts/c.onnx"] == ()

@@ -57,9 +57,7 @@ def test_an_engine_comes_back_as_it_was(tmp_path: Path) -> None:
         ({"shapes": {"pixels": (1, 3, 32, 32)}}, "shapes"),
     ],
 )
-def test_any_difference_is_another_engine_and_is_named(
-    tmp_path: Path, changes: dict[str, object], words: str
-) -> None:
+def test_any_difference_is_another_engine_and_is_named(tmp_path: Path, changes: dict[str, object], words: str) -> None:
     store = EngineStore(tmp_path)
     _engine(store)
     wanted = _other(**changes)

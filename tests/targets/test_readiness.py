@@ -35,7 +35,7 @@ def _of(board: str, **installed: str) -> dict[str, Readiness]:
         ("agx-thor", "rtx", {"tensorrt_rtx": "1.4"}, "not 11.0", "Use trt"),
         ("agx-orin-64gb", "trt", {}, "/etc/nv_tegra_release is not there", "--runtime nvidia"),
         ("raspberry-pi-5", "trt", {}, "no NVIDIA GPU in this machine", None),
-        ("raspberry-pi-5", "openvino", {}, "openvino is not installed", "pip install openvino"),
+        ("raspberry-pi-5", "openvino", {}, "openvino is not installed", "chiasm[openvino]"),
         ("raspberry-pi-5", "ort, CPU", {}, "onnxruntime is not installed", "chiasm[cpu]"),
         ("x86-l4", "ort, CUDA", CPU, "onnxruntime-gpu is not installed", "pip uninstall onnxruntime && pip install"),
         ("x86-l4", "trt", {}, "Python package is not installed", "sudo apt install tensorrt"),
