@@ -28,7 +28,7 @@ from .intake import take_in, unknown_modality
 from .manifest import Manifest
 from .painter import Painter
 from .senses import Senses
-from .sessions import Sessions, open_sessions
+from .sessions import Sessions, check_threads, open_sessions
 from .sources import Source, open_source
 from .stream import Stream
 from .values import Asked, Caption, Generation, Result, Snapshot
@@ -52,18 +52,15 @@ def load(
 ) -> Pipeline:
     """Open a bundle (the word "reference": the one that ships with chiasm) and the sessions of every decision.
 
-    `backend`: "auto", "ort", "null". `precision`: "auto" (each part's own choice, measured at export), "fp32", "fp16",
-    "int8", or part → precision. `threads`: of each session; None: by the graph's size. `fusion`, `decoder`: names
-    from the manifest, else its defaults. `cache=False` runs every encoder on every step.
+    `backend`: "auto", "ort", "openvino", "null". `precision`: "auto" (measured at export; or, where all is left to us,
+    on this host by `chiasm tune`), "fp32", "fp16", "int8", or part → precision. `threads`: of each session; None: by
+    the graph's size. `fusion`, `decoder`: names from the manifest. `cache=False` runs every encoder on every step.
 
     `backend` "rtx" and "trt" run engines. One that is missing or was made for something else is never loaded: the
     part's graph runs on ONNX Runtime and `pipeline.notes` says why; with `strict` that is an EngineError. `build`
     "missing" builds what is missing while loading, never later. Raises BundleError, BackendError, InputError.
     """
-    if threads is not None and (not isinstance(threads, int) or isinstance(threads, bool) or not 1 <= threads <= 256):
-        raise InputError(
-            "Not a number of threads", found=repr(threads), expected="a whole number from 1 to 256, or None"
-        )
+    check_threads(threads)
     bundle = open_bundle(resolve_bundle(path))
     sessions = open_sessions(bundle, backend, precision, SessionOptions(threads=threads, build=build), strict=strict)
     try:
@@ -105,8 +102,13 @@ class Pipeline:
 
     @property
     def notes(self) -> Mapping[str, str]:
-        """part → why another backend runs it than the one that was asked for."""
+        """part → why it runs otherwise than asked for; under "tuned", why what `chiasm tune` chose is not used."""
         return MappingProxyType(self._sessions.notes)
+
+    @property
+    def backends(self) -> Mapping[str, str]:
+        """part → the backend that runs it, or will once it is opened."""
+        return MappingProxyType(self._sessions.backends)
 
     @property
     def precisions(self) -> Mapping[str, str]:
@@ -162,9 +164,8 @@ class Pipeline:
         `clock`; "every": of any modality), or `rate_hz` steps a second. Files run on their own clock and drop nothing;
         with `realtime`, or beside a live source, the wall clock paces them. `seconds` ends it early. See stream.py.
         """
-        opened = self._open_sources(sources)
-        modalities = self.manifest.modalities
-        return Stream(opened, modalities, self.step, rate_hz=rate_hz, clock=clock, realtime=realtime, seconds=seconds)
+        known, opened = self.manifest.modalities, self._open_sources(sources)
+        return Stream(opened, known, self.step, rate_hz=rate_hz, clock=clock, realtime=realtime, seconds=seconds)
 
     def generate(
         self,

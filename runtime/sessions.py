@@ -2,24 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
 
 from .backends import Backend, Session, SessionOptions, open_backend
 from .bundle import Bundle
-from .errors import EngineError, InputError, PrecisionError
+from .errors import BackendError, EngineError, InputError, PrecisionError
 from .manifest import Part
+from .tuned import Choice, look_up
 
-__all__ = ["Sessions", "choose_precisions", "open_sessions"]
+__all__ = ["Sessions", "check_threads", "choose_precisions", "open_sessions"]
 
 _SHORT = {"int8": ("int8-cpu", "int8-trt")}
 
 
 class Sessions:
-    """Opens parts lazily and keeps them; `precisions` maps every part to its chosen precision.
+    """Opens parts lazily and keeps them; `precisions` and `backends` say how each runs, and on what.
 
-    Where an engine is missing or not for this device, the backend that `fallback` opens runs the part's graph, and
-    `notes` says why. Without a `fallback` that is an error.
+    `choices`: parts that run otherwise than on `backend` (see tuned.py). Where an engine is missing or not for this
+    device, the backend named by `fallback` runs the part's graph; where a choice cannot be opened, `backend` does.
+    `notes` says why. Without a `fallback` a missing engine is an error.
     """
 
     def __init__(
@@ -27,38 +28,66 @@ class Sessions:
         bundle: Bundle,
         backend: Backend,
         precision: str | Mapping[str, str],
-        fallback: Callable[[], Backend] | None = None,
+        fallback: tuple[str, SessionOptions] | None = None,
+        choices: Mapping[str, Choice] | None = None,
     ) -> None:
         self.bundle = bundle
         self.backend = backend
         self.precisions = choose_precisions(bundle.manifest.parts, backend, precision)
+        self.backends = dict.fromkeys(bundle.manifest.parts, backend.name)
         self.notes: dict[str, str] = {}
+        self._choices = dict(choices or {})
+        for part, choice in self._choices.items():
+            self.precisions[part], self.backends[part] = choice.precision, choice.backend
         self._fallback = fallback
-        self._second: Backend | None = None
+        self._others: dict[tuple[str, SessionOptions], Backend] = {}
         self._open: dict[str, Session] = {}
 
     def get(self, part: str) -> Session:
         """The session of a part; opened (file read, hash checked) the first time."""
         session = self._open.get(part)
         if session is None:
-            spec = self.bundle.manifest.parts[part]
-            graph = self.bundle.graph(part, self.precisions[part])
-            try:
-                session = self._open[part] = self.backend.open(graph, spec.inputs, spec.outputs)
-            except EngineError as error:
-                session = self._open[part] = self._stand_in(part, spec, error)
+            session = self._open[part] = self._chosen(part) or self._usual(part)
         return session
 
-    def _stand_in(self, part: str, spec: Part, error: EngineError) -> Session:
-        """The same part on the second backend, with a note why."""
-        if self._fallback is None:
-            raise error
-        self._second = self._second or self._fallback()
-        precision = choose_precisions({part: spec}, self._second, "auto")[part]
-        session = self._second.open(self.bundle.graph(part, precision), spec.inputs, spec.outputs)
-        self.precisions[part] = precision
-        self.notes[part] = f"runs in {precision} on {self._second.name}: {error}"
+    def _chosen(self, part: str) -> Session | None:
+        """The session that was chosen for a part; None, with a note why, where it cannot be opened."""
+        choice = self._choices.get(part)
+        if choice is None:
+            return None
+        try:
+            return self._start(part, self._other(choice.backend, choice.options), choice.precision)
+        except BackendError as error:
+            self.precisions[part] = self._best(part, self.backend)
+            self.notes[part] = f"runs in {self.precisions[part]} on {self.backend.name}, not as tuned: {error}"
+            return None
+
+    def _usual(self, part: str) -> Session:
+        try:
+            return self._start(part, self.backend, self.precisions[part])
+        except EngineError as error:
+            if self._fallback is None:
+                raise
+            second = self._other(*self._fallback)
+            precision = self._best(part, second)
+            session = self._start(part, second, precision)
+            self.notes[part] = f"runs in {precision} on {second.name}: {error}"
+            return session
+
+    def _best(self, part: str, backend: Backend) -> str:
+        return choose_precisions({part: self.bundle.manifest.parts[part]}, backend, "auto")[part]
+
+    def _start(self, part: str, backend: Backend, precision: str) -> Session:
+        spec = self.bundle.manifest.parts[part]
+        session = backend.open(self.bundle.graph(part, precision), spec.inputs, spec.outputs)
+        self.precisions[part], self.backends[part] = precision, backend.name
         return session
+
+    def _other(self, name: str, options: SessionOptions) -> Backend:
+        """A backend beside the first one, opened once for each set of options."""
+        if (name, options) not in self._others:
+            self._others[name, options] = open_backend(name, options)
+        return self._others[name, options]
 
     @property
     def opened(self) -> tuple[str, ...]:
@@ -66,12 +95,11 @@ class Sessions:
         return tuple(self._open)
 
     def close(self) -> None:
-        """Close every session, then the backend; a second call does nothing."""
+        """Close every session, then the backends; a second call does nothing."""
         while self._open:
             self._open.popitem()[1].close()
-        if self._second is not None:
-            self._second.close()
-            self._second = None
+        while self._others:
+            self._others.popitem()[1].close()
         self.backend.close()
 
 
@@ -80,11 +108,18 @@ def open_sessions(
 ) -> Sessions:
     """The sessions of a bundle on the backend of that name; none is open yet, unless missing engines are to be built.
 
-    `strict`: a part that the backend cannot open is an error, instead of running on ONNX Runtime.
+    Where nothing is asked for ("auto", "auto", no threads), a choice that was measured on this host is followed; one
+    that holds no more is named in `notes["tuned"]`. `strict`: a part that the backend cannot open is an error, instead
+    of running on ONNX Runtime.
     """
+    free = backend == precision == "auto" and options.threads is None
+    tuned, stale = look_up(bundle) if free else (None, None)
     engine = open_backend(backend, options)
     try:
-        made = Sessions(bundle, engine, precision, None if strict else partial(open_backend, "ort", options))
+        fallback = None if strict else ("ort", options)
+        made = Sessions(bundle, engine, precision, fallback, None if tuned is None else tuned.choices)
+        if stale is not None:
+            made.notes["tuned"] = f"not used: {stale}"
         if options.build == "missing":
             for part in bundle.manifest.parts:
                 made.get(part)
@@ -92,6 +127,14 @@ def open_sessions(
     except BaseException:
         engine.close()
         raise
+
+
+def check_threads(threads: object) -> None:
+    """Raise InputError for what is no number of threads; None leaves it to the backend."""
+    if threads is not None and (not isinstance(threads, int) or isinstance(threads, bool) or not 1 <= threads <= 256):
+        raise InputError(
+            "Not a number of threads", found=repr(threads), expected="a whole number from 1 to 256, or None"
+        )
 
 
 def choose_precisions(parts: Mapping[str, Part], backend: Backend, asked: str | Mapping[str, str]) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The inputs of a session whose tensors share the memory of NumPy arrays: checked, copied in, or read where they lie."""
+"""The inputs of a session whose tensors share the memory of NumPy arrays: checked, copied in, or read in place."""
 
 from __future__ import annotations
 
