@@ -1,0 +1,164 @@
+"""Interleaved runs with early stopping: who is slower is known long before everybody has run to the end.
+
+Candidates take turns in rounds, each round in another order; every figure is a ratio of two times of one round, so what
+the machine does from minute to minute falls on both. Clear losers leave (successive elimination: Even-Dar, Mannor and
+Mansour 2006, with intervals that assume no distribution): the median of log(time / best's time) lies above the lower
+bound that order statistics give (Hahn and Meeker 1991, section 5.2: P(fewer than l of n values below a quantile q) is
+binomial). The error is shared out over all looks and candidates (Bonferroni), so that the fastest is dropped with a
+probability of at most `error`, if rounds are independent.
+
+For p99 the times are divided by the reference's median around their round, and quantiles compared, not pairs.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+
+import numpy as np
+
+from ...runtime.values import Array
+
+__all__ = ["Lane", "Rules", "race", "rank_below"]
+
+_NEAR = 4
+"""Rounds to each side whose median of the reference stands for the machine's speed, for p99."""
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How long a race goes on. `error`: the chance that the fastest is dropped; `level`: of the intervals shown.
+
+    `rounds`: at most; `fewest`: before anybody leaves; `look`: rounds between looks; `seconds`: at most; `quantile` 0.5
+    or 0.99. The reference, candidate 0, runs to the end.
+    """
+
+    rounds: int = 200
+    fewest: int = 20
+    look: int = 10
+    seconds: float = math.inf
+    error: float = 0.01
+    level: float = 0.95
+    quantile: float = 0.5
+
+
+@dataclass
+class Lane:
+    """One candidate's race. `ratio` to the reference with the interval `low` to `high`; `seconds`: the quantile of its
+    own times; `beaten`: by whom, in how many rounds; None: it ran to the end."""
+
+    times: list[float] = field(default_factory=list)
+    ratio: float = math.nan
+    low: float = math.nan
+    high: float = math.nan
+    seconds: float = math.nan
+    beaten: tuple[int, int] | None = None
+
+    @property
+    def rounds(self) -> int:
+        """In how many it ran."""
+        return len(self.times)
+
+
+def race(
+    runs: Sequence[Callable[[int], object]],
+    rules: Rules,
+    clock: Callable[[], float],
+    wall: Callable[[], float],
+    advance: Callable[[float], object] = lambda share: None,
+) -> list[Lane]:
+    """Race `runs`, each called with the round's number; the first is the reference. `clock` times them (seconds),
+    `wall` ends the race. Two warm-up rounds are not counted."""
+    lanes = [Lane() for _ in runs]
+    for warm in range(2):
+        for run in runs:
+            run(warm)
+    start, looks = wall(), max(1, rules.rounds // rules.look)
+    for index in range(rules.rounds):
+        _round(runs, lanes, index, clock)
+        spent = wall() - start
+        if (index + 1) % rules.look == 0 and index + 1 >= rules.fewest:
+            _eliminate(lanes, rules, rules.error / (looks * max(1, len(lanes) - 1)))
+            advance(max((index + 1) / rules.rounds, min(1.0, spent / rules.seconds)))
+            if all(lane.beaten for lane in lanes[1:]):
+                break
+        if spent > rules.seconds and index + 1 >= rules.fewest:
+            break
+    for lane in lanes:
+        _summarise(lane, lanes[0], rules)
+    return lanes
+
+
+def _round(
+    runs: Sequence[Callable[[int], object]], lanes: Sequence[Lane], index: int, clock: Callable[[], float]
+) -> None:
+    """Everybody still in the race once, from another one on than in the round before."""
+    running = [which for which, lane in enumerate(lanes) if lane.beaten is None or which == 0]
+    for place in range(len(running)):
+        which = running[(place + index) % len(running)]
+        before = clock()
+        runs[which](index)
+        lanes[which].times.append(max(clock() - before, 1e-9))
+
+
+def _eliminate(lanes: Sequence[Lane], rules: Rules, error: float) -> None:
+    """Mark who is surely slower than the one that looks fastest now."""
+    running = [which for which, lane in enumerate(lanes) if lane.beaten is None]
+    values = {which: _relative(lanes[which], lanes[0], rules) for which in running}
+    best = min(running, key=lambda which: float(np.quantile(values[which], rules.quantile)))
+    for which in running:
+        if which != best and _surely_slower(values[which], values[best], rules.quantile, error):
+            lanes[which].beaten = best, lanes[which].rounds
+
+
+def _surely_slower(values: Array, best: Array, quantile: float, error: float) -> bool:
+    if quantile == 0.5:
+        low = rank_below(len(values), 0.5, error)
+        return low is not None and bool(np.sort(values - best)[low] > 0)
+    low, high = rank_below(len(values), quantile, error / 2), rank_below(len(best), 1 - quantile, error / 2)
+    if low is None or high is None:
+        return False
+    return bool(np.sort(values)[low] > np.sort(best)[len(best) - 1 - high])
+
+
+def _relative(lane: Lane, reference: Lane, rules: Rules) -> Array:
+    """log(time / the reference's): of the same round, or for tails of the rounds around."""
+    own, theirs = np.log(lane.times), np.log(reference.times[: len(lane.times)])
+    if rules.quantile != 0.5:
+        wide = np.pad(theirs, _NEAR, mode="edge")
+        theirs = np.median(np.lib.stride_tricks.sliding_window_view(wide, 2 * _NEAR + 1), axis=1)
+    relative: Array = own - theirs
+    return relative
+
+
+def _summarise(lane: Lane, reference: Lane, rules: Rules) -> None:
+    """Ratio to the reference at the race's quantile, with an interval from order statistics."""
+    values = np.sort(_relative(lane, reference, rules))
+    base = 0.0 if rules.quantile == 0.5 else float(np.quantile(_relative(reference, reference, rules), rules.quantile))
+    count, error = len(values), (1 - rules.level) / 2
+    low, high = rank_below(count, rules.quantile, error), rank_below(count, 1 - rules.quantile, error)
+    lane.ratio = math.exp(float(np.quantile(values, rules.quantile)) - base)
+    lane.low = math.exp(float(values[0 if low is None else low]) - base)
+    lane.high = math.exp(float(values[count - 1 if high is None else count - 1 - high]) - base)
+    lane.seconds = float(np.quantile(lane.times, rules.quantile))
+
+
+@cache
+def rank_below(count: int, quantile: float, error: float) -> int | None:
+    """The largest index into `count` sorted values that lies above the quantile with a probability of at most `error`.
+
+    Value number i (from 0) lies above the quantile when at most i of them lie below it. None: not even the smallest
+    value is sure enough.
+    """
+    share, index = 0.0, -1
+    for below in range(count):
+        share += math.exp(
+            math.lgamma(count + 1) - math.lgamma(below + 1) - math.lgamma(count - below + 1)
+            + below * math.log(quantile) + (count - below) * math.log1p(-quantile)
+        )  # fmt: skip
+        if share > error:
+            break
+        index = below
+    return None if index < 0 else index
