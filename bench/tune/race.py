@@ -40,7 +40,7 @@ class Rules:
     look: int = 10
     seconds: float = math.inf
     error: float = 0.01
-    level: float = 0.95
+    level: float = 0.99
     quantile: float = 0.5
 
 

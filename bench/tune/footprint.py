@@ -1,0 +1,70 @@
+"""Memory of one session, by opening and running it in a process of its own: what its peak grows by, in MiB."""
+
+from __future__ import annotations
+
+import resource
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import msgspec
+import numpy as np
+
+from ...runtime.backends import SessionOptions, open_backend
+from ...runtime.bundle import open_bundle
+from ...runtime.errors import BackendError
+from ...runtime.tuned import Choice
+from .race import Lane
+
+__all__ = ["footprint"]
+
+_RUNS, _TIMES = 3, 2
+
+
+def footprint(
+    path: Path, part: str, choices: Sequence[Choice], advance: Callable[[float], object]
+) -> dict[Choice, Lane]:
+    """MiB of each choice, the smallest of two processes, as lanes whose ratio is to the first; nothing is raced."""
+    found: dict[Choice, float] = {}
+    for index, choice in enumerate(choices):
+        found[choice] = min(_grown(path, part, choice) for _ in range(_TIMES))
+        advance((index + 1) / len(choices))
+    first = found[choices[0]]
+    lanes = {}
+    for choice, mib in found.items():
+        ratio = mib / max(first, 0.1)
+        lanes[choice] = Lane([0.0] * _TIMES, ratio, ratio, ratio, 1e-3 * mib)
+    return lanes
+
+
+def _grown(path: Path, part: str, choice: Choice) -> float:
+    order = msgspec.json.encode([str(path.resolve()), part, choice]).decode()
+    done = subprocess.run([sys.executable, "-m", __name__, order], capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        last = (done.stderr.strip().splitlines() or [""])[-1]
+        raise BackendError(f"Part {part} could not be opened in a process of its own", found=last)
+    return float(done.stdout.split()[-1])
+
+
+def _peak_mib() -> float:
+    """The most that this process ever held (Linux counts in KiB)."""
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def _main(order: str) -> None:
+    """The child."""
+    path, part, choice = msgspec.json.decode(order, type=tuple[str, str, Choice])
+    bundle = open_bundle(path)
+    spec, graph = bundle.manifest.parts[part], bundle.graph(part, choice.precision)
+    backend = open_backend(choice.backend, SessionOptions())  # the library itself does not count
+    backend.close()
+    before = _peak_mib()
+    session = open_backend(choice.backend, choice.options).open(graph, spec.inputs, spec.outputs)
+    for _ in range(_RUNS):
+        session.run({each.name: np.ones(each.shape, each.dtype) for each in spec.inputs})
+    print(_peak_mib() - before)
+
+
+if __name__ == "__main__":
+    _main(sys.argv[1])

@@ -1,0 +1,86 @@
+"""What was measured of each part, written after each so that an interrupted run goes on where it was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import msgspec
+
+from ...runtime.sinks import write_file
+from ...runtime.tuned import Basis, Choice
+
+__all__ = ["PartResult", "Progress", "Row", "Whole", "Wish", "partial_file", "resume", "save"]
+
+
+class Wish(msgspec.Struct, frozen=True):
+    """What is asked for. `objective`: latency, p99, throughput or memory; `budget_s` of racing; `samples` judged on."""
+
+    max_drop: float = 0.01
+    objective: str = "latency"
+    budget_s: float = 300.0
+    samples: int = 300
+
+
+class Row(msgspec.Struct):
+    """One candidate of a part. `ratio` to FP32 on ONNX Runtime as it comes, in the unit of the objective, between `low`
+    and `high` (99 %); `cost`: ms, or MiB; `drop`: what it costs on the fused answers alone, at `where`; `verdict`:
+    fit, slower or refused, with the reason in `why`."""
+
+    choice: Choice
+    ratio: float | None = None
+    low: float | None = None
+    high: float | None = None
+    cost: float | None = None
+    rounds: int = 0
+    drop: float | None = None
+    where: str = ""
+    verdict: str = "fit"
+    why: str = ""
+
+
+class PartResult(msgspec.Struct):
+    """All candidates of one part, those that are fit first, the fastest of them at the top. `lost`: "backend precision"
+    → set of modalities and head ("image+text hazard") → accuracy lost alone; `shift`: how far the fused scores move."""
+
+    rows: list[Row]
+    lost: dict[str, dict[str, float]] = {}
+    shift: dict[str, float] = {}
+
+
+class Whole(msgspec.Struct):
+    """The chosen plan beside the best single setting, in one interleaved run of a whole decision: ratio, interval."""
+
+    single: Choice | None
+    ratio: float
+    low: float
+    high: float
+    ms: float
+    single_ms: float
+    rounds: int
+
+
+class Progress(msgspec.Struct):
+    """A run so far; it is gone on with where basis and wish are the same."""
+
+    basis: Basis
+    wish: Wish
+    parts: dict[str, PartResult] = {}
+
+
+def partial_file(out: Path) -> Path:
+    """Where a run that is not done keeps what it has."""
+    return out.with_suffix(".partial.json")
+
+
+def save(progress: Progress, out: Path) -> None:
+    """Write atomically."""
+    write_file(partial_file(out), msgspec.json.encode(progress))
+
+
+def resume(out: Path, basis: Basis, wish: Wish) -> Progress:
+    """What an interrupted run of the same wish left, or an empty start."""
+    try:
+        found = msgspec.json.decode(partial_file(out).read_bytes(), type=Progress)
+    except (OSError, msgspec.MsgspecError):
+        return Progress(basis, wish)
+    return found if (found.basis, found.wish) == (basis, wish) else Progress(basis, wish)
