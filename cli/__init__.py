@@ -23,8 +23,8 @@ from ..runtime.errors import ChiasmError
 __all__ = ["app", "commands", "main"]
 
 _ORDER = (
-    *("demo", "run", "generate", "caption", "classify", "index", "search", "inspect", "doctor", "bench", "export"),
-    *("verify", "plan", "compile", "targets", "recipe"),
+    *("demo", "run", "generate", "caption", "classify", "index", "search", "inspect", "doctor", "bench", "tune"),
+    *("export", "verify", "plan", "compile", "targets", "recipe"),
 )
 _OPEN = {"allow_extra_args": True, "ignore_unknown_options": True}
 

@@ -19,22 +19,22 @@ from .race import Lane
 
 __all__ = ["footprint"]
 
-_RUNS, _TIMES = 3, 2
+_RUNS = 3
 
 
 def footprint(
     path: Path, part: str, choices: Sequence[Choice], advance: Callable[[float], object]
 ) -> dict[Choice, Lane]:
-    """MiB of each choice, the smallest of two processes, as lanes whose ratio is to the first; nothing is raced."""
+    """MiB of each choice as lanes whose ratio is to the first; nothing is raced."""
     found: dict[Choice, float] = {}
     for index, choice in enumerate(choices):
-        found[choice] = min(_grown(path, part, choice) for _ in range(_TIMES))
+        found[choice] = _grown(path, part, choice)
         advance((index + 1) / len(choices))
     first = found[choices[0]]
     lanes = {}
     for choice, mib in found.items():
         ratio = mib / max(first, 0.1)
-        lanes[choice] = Lane([0.0] * _TIMES, ratio, ratio, ratio, 1e-3 * mib)
+        lanes[choice] = Lane([0.0], ratio, ratio, ratio, 1e-3 * mib)
     return lanes
 
 

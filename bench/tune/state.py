@@ -48,7 +48,8 @@ class PartResult(msgspec.Struct):
 
 
 class Whole(msgspec.Struct):
-    """The chosen plan beside the best single setting, in one interleaved run of a whole decision: ratio, interval."""
+    """The parts' own choices beside the best single setting, in one interleaved run of a whole decision: ratio of
+    their times, interval. `taken`: the single setting was faster, and is what was chosen."""
 
     single: Choice | None
     ratio: float
@@ -57,6 +58,7 @@ class Whole(msgspec.Struct):
     ms: float
     single_ms: float
     rounds: int
+    taken: bool = False
 
 
 class Progress(msgspec.Struct):

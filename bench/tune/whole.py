@@ -161,5 +161,6 @@ def against_singles(
                   lane.rounds)  # fmt: skip
     if whole.ratio > _ALLOWED or (whole.low > 1.0 and whole.ratio > _CLEAR):
         told.append(f"everywhere {words(one)} was faster than the parts' own choices by {whole.ratio:.3f} times: taken")
+        whole.taken = True
         return {**plan, **single}, whole, told
     return plan, whole, told

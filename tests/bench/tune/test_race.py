@@ -110,9 +110,10 @@ def test_the_fastest_is_dropped_no_more_often_than_promised() -> None:
 def test_ranks_are_those_of_the_binomial(count: int, quantile: float, error: float) -> None:
     """Against sums of exact integers and powers."""
     found = rank_below(count, quantile, error)
-    chance = lambda most: sum(
-        math.comb(count, k) * quantile**k * (1 - quantile) ** (count - k) for k in range(most + 1)
-    )  # noqa: E731, E501
+
+    def chance(most: int) -> float:
+        return sum(math.comb(count, k) * quantile**k * (1 - quantile) ** (count - k) for k in range(most + 1))
+
     if found is None:
         assert chance(0) > error * (1 - 1e-9)
     else:
