@@ -16,7 +16,10 @@ def command(
     max_drop: Annotated[
         float,
         typer.Option(
-            "--max-drop", metavar="SHARE", min=0.0, max=1.0,
+            "--max-drop",
+            metavar="SHARE",
+            min=0.0,
+            max=1.0,
             help="Accuracy that may be lost on any set of modalities and head; without labels, 1 - cosine.",
         ),
     ] = 0.01,

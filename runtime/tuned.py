@@ -76,8 +76,8 @@ class Basis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Tuned(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A whole answer. `choices`: part → choice; other parts run as without it. `evidence`: everything that was measured,
-    for people; the runtime does not read it."""
+    """A whole answer. `choices`: part → choice; other parts run as without it. `evidence`: all that was measured, for
+    people; the runtime does not read it."""
 
     basis: Basis
     objective: str
@@ -145,10 +145,12 @@ def _read(path: Path, bundle: Bundle) -> Tuned:
 
 
 def _versions() -> dict[str, str]:
-    found = {}
-    for name in _VERSIONS:
-        try:
-            found[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return found
+    found = {name: _version(name) for name in _VERSIONS}
+    return {name: version for name, version in found.items() if version is not None}
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None

@@ -1,4 +1,4 @@
-"""Memory of one session, by opening and running it in a process of its own: what its peak grows by, in MiB."""
+"""Memory of one session, by opening and running it in a process of its own: what that grows by, in MiB."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from .race import Lane
 
 __all__ = ["footprint"]
 
-_RUNS = 3
+_RUNS, _LEAST = 3, 0.1
 
 
 def footprint(
@@ -33,7 +33,7 @@ def footprint(
     first = found[choices[0]]
     lanes = {}
     for choice, mib in found.items():
-        ratio = mib / max(first, 0.1)
+        ratio = max(mib, _LEAST) / max(first, _LEAST)
         lanes[choice] = Lane([0.0], ratio, ratio, ratio, 1e-3 * mib)
     return lanes
 
@@ -47,9 +47,13 @@ def _grown(path: Path, part: str, choice: Choice) -> float:
     return float(done.stdout.split()[-1])
 
 
-def _peak_mib() -> float:
-    """The most that this process ever held (Linux counts in KiB)."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+def _resident_mib() -> float:
+    """What this process holds now; where Linux's /proc is not there, the most that it ever held."""
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+    except OSError:
+        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    return pages * resource.getpagesize() / 2**20
 
 
 def _main(order: str) -> None:
@@ -59,11 +63,11 @@ def _main(order: str) -> None:
     spec, graph = bundle.manifest.parts[part], bundle.graph(part, choice.precision)
     backend = open_backend(choice.backend, SessionOptions())  # the library itself does not count
     backend.close()
-    before = _peak_mib()
+    before = _resident_mib()
     session = open_backend(choice.backend, choice.options).open(graph, spec.inputs, spec.outputs)
     for _ in range(_RUNS):
         session.run({each.name: np.ones(each.shape, each.dtype) for each in spec.inputs})
-    print(_peak_mib() - before)
+    print(_resident_mib() - before)
 
 
 if __name__ == "__main__":
