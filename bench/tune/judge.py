@@ -1,9 +1,9 @@
 """What a variant on a backend costs on the fused answers, for every set of present modalities.
 
 The plan under judgement runs as the runtime would run it, one session a part; its answers are set beside those of FP32
-on ONNX Runtime. With labelled samples the cost is accuracy lost: the most that any head loses on any set. Without, it is
-one minus the lowest cosine of any answer. A part that takes no part in decisions (denoiser, picture decoder) is judged
-by the cosine of its own outputs.
+on ONNX Runtime. With labelled samples the cost is accuracy lost: the most that any head loses on any set. Without, it
+is one minus the lowest cosine of any answer. What takes no part in decisions (denoiser, picture decoder) is judged by
+the cosine of its own outputs.
 """
 
 from __future__ import annotations
