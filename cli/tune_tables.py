@@ -53,7 +53,7 @@ def _cells(row: Row, part: str, chosen: Choice | None) -> tuple[str, ...]:
     cost = "" if row.cost is None else f"{row.cost:.3f}"
     ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
     drop = "" if row.drop is None else f"{row.drop:.4f}"
-    return part, mark + words, cost, ratio, drop, escape(row.why)
+    return part, mark + words, cost, ratio, drop, escape(row.why if row.verdict == "refused" else row.why.split(":")[0])
 
 
 def _settings(choice: Choice) -> str:

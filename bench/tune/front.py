@@ -46,12 +46,20 @@ def draw(finding: Finding, path: Path) -> None:
         axes = figure.add_subplot(high, min(count, _WIDE), index + 1)
         axes.set_title(part, loc="left", fontsize=10)
         _panel(axes, finding, part, result)
+    from matplotlib.lines import Line2D
+
+    marks = [Line2D([], [], color="#5a6570", marker=mark, linestyle="", label=name) for name, mark in _MARKS.items()]
+    marks += [Line2D([], [], color=_COLOURS[index % len(_COLOURS)], linewidth=4, label=name)
+              for index, name in enumerate(_backends(finding))]  # fmt: skip
+    figure.legend(handles=marks, loc="outside upper right", ncols=len(marks), fontsize=7, frameon=False)
     write_file(path, lambda file: figure.savefig(file, format=path.suffix[1:].lower(), dpi=150))
 
 
 def _panel(axes: Axes, finding: Finding, part: str, result: PartResult) -> None:
     """Candidates as points, the front as a line, what was chosen ringed, the allowed drop dotted."""
-    backends = list(dict.fromkeys(row.choice.backend for rows in finding.parts.values() for row in rows.rows))
+    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
+
+    backends = _backends(finding)
     points = [(row.ratio, row.drop or 0.0, row.choice) for row in result.rows if row.ratio is not None]
     for ratio, drop, choice in points:
         colour = _COLOURS[backends.index(choice.backend) % len(_COLOURS)]
@@ -62,10 +70,14 @@ def _panel(axes: Axes, finding: Finding, part: str, result: PartResult) -> None:
     axes.step([ratio for ratio, _ in line], [drop for _, drop in line], where="post", color="#9aa5b1", linewidth=0.8)
     axes.axhline(finding.tuned.max_drop, color="#c0504d", linewidth=0.7, linestyle=":")
     axes.set_xscale("log")
+    axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+    axes.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    axes.xaxis.set_minor_formatter(NullFormatter())
+    highest = max([finding.tuned.max_drop, *(drop for _, drop, _ in points)])
+    axes.set_ylim(-0.05 * highest - 1e-6, 1.15 * highest + 1e-6)
     axes.tick_params(labelsize=7)
     axes.spines[["top", "right"]].set_visible(False)
-    names = [*(f"{name}: {_COLOURS_IN_WORDS[i % 4]}" for i, name in enumerate(backends))]
-    axes.text(0.99, 0.97, "\n".join(names), transform=axes.transAxes, fontsize=6, ha="right", va="top", color="#9aa5b1")
 
 
-_COLOURS_IN_WORDS = ("blue", "orange", "green", "purple")
+def _backends(finding: Finding) -> list[str]:
+    return list(dict.fromkeys(row.choice.backend for result in finding.parts.values() for row in result.rows))

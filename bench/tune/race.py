@@ -21,7 +21,7 @@ import numpy as np
 
 from ...runtime.values import Array
 
-__all__ = ["Lane", "Rules", "race", "rank_below"]
+__all__ = ["Lane", "Rules", "beside", "race", "rank_below"]
 
 _NEAR = 4
 """Rounds to each side whose median of the reference stands for the machine's speed, for p99."""
@@ -134,15 +134,24 @@ def _relative(lane: Lane, reference: Lane, rules: Rules) -> Array:
 
 
 def _summarise(lane: Lane, reference: Lane, rules: Rules) -> None:
-    """Ratio to the reference at the race's quantile, with an interval from order statistics."""
-    values = np.sort(_relative(lane, reference, rules))
-    base = 0.0 if rules.quantile == 0.5 else float(np.quantile(_relative(reference, reference, rules), rules.quantile))
-    count, error = len(values), (1 - rules.level) / 2
-    low, high = rank_below(count, rules.quantile, error), rank_below(count, 1 - rules.quantile, error)
-    lane.ratio = math.exp(float(np.quantile(values, rules.quantile)) - base)
-    lane.low = math.exp(float(values[0 if low is None else low]) - base)
-    lane.high = math.exp(float(values[count - 1 if high is None else count - 1 - high]) - base)
+    """Ratio to the reference, and the race's quantile of its own times."""
+    lane.ratio, lane.low, lane.high = beside(lane, reference, rules)
     lane.seconds = float(np.quantile(lane.times, rules.quantile))
+
+
+def beside(lane: Lane, other: Lane, rules: Rules) -> tuple[float, float, float]:
+    """(ratio to `other` over the rounds that both ran in, at the race's quantile; its interval from order statistics)."""
+    count = min(lane.rounds, other.rounds)
+    one, two = Lane(lane.times[:count]), Lane(other.times[:count])
+    values = np.sort(_relative(one, two, rules))
+    base = 0.0 if rules.quantile == 0.5 else float(np.quantile(_relative(two, two, rules), rules.quantile))
+    error = (1 - rules.level) / 2
+    low, high = rank_below(count, rules.quantile, error), rank_below(count, 1 - rules.quantile, error)
+    return (
+        math.exp(float(np.quantile(values, rules.quantile)) - base),
+        math.exp(float(values[0 if low is None else low]) - base),
+        math.exp(float(values[count - 1 if high is None else count - 1 - high]) - base),
+    )
 
 
 @cache

@@ -13,10 +13,10 @@ from ...runtime.errors import BackendError
 from ...runtime.tuned import Choice
 from .field import Opener, clock_of, words
 from .judge import FP32, Cost, Judge, Kind, kind_name
-from .race import Rules, race
+from .race import Lane, Rules, beside, race
 from .state import PartResult, Row, Whole
 
-__all__ = ["Decision", "against_singles", "combine", "singles"]
+__all__ = ["Decision", "against_singles", "calm", "combine", "singles"]
 
 Plan = dict[str, Choice]
 _FEW = 4
@@ -123,44 +123,84 @@ class Decision:
             session.close()
 
 
+def calm(plan: Plan, results: Mapping[str, PartResult], parts: Sequence[str]) -> Plan:
+    """For each part its fastest fit row on one thread: threads of several sessions can stand in each other's way."""
+    found = dict(plan)
+    for part in parts:
+        rows = [row.choice for row in results[part].rows if row.verdict == "fit" and row.choice.threads == 1]
+        found[part] = rows[0] if rows else plan[part]
+    return found
+
+
 def against_singles(
     opener: Opener, judge: Judge, plan: Plan, results: Mapping[str, PartResult], max_drop: float, objective: str,
     rules: Rules, wall: Callable[[], float] = time.perf_counter,
 ) -> tuple[Plan, Whole | None, list[str]]:  # fmt: skip
-    """(the plan, or the best single setting in its place if that is faster; both measured; what was said).
+    """(the plan, its calm twin or the best single setting in its place if that is faster; measured; what was said).
 
-    A single setting is taken when it is surely faster, or looks faster by more than 3 %.
+    Another one is taken when it is surely faster, or looks faster by more than 3 %.
     """
+    rivals, told = _rivals(opener, judge, results, max_drop)
+    own = [plan]
+    twin = calm(plan, results, judge.parts)
+    if twin != plan and judge.cost(_kinds(twin, judge.parts)).drop <= max_drop + 1e-9:
+        own.append(twin)
+    opener.release()
+    if not rivals:
+        return plan, None, told
+    try:
+        lanes = _raced(opener, judge, [*own, *(single for _, single in rivals)], objective, rules, wall)
+    except BackendError as error:
+        return plan, None, [*told, f"not set beside single settings: {error}"]
+    kept = 0
+    if len(own) == 2 and _faster(*beside(lanes[1], lanes[0], rules)):
+        kept = 1
+        told.append(f"each part's fastest on one thread was together {lanes[1].ratio:.3f} times the fastest: taken")
+    best = min(range(len(own), len(lanes)), key=lambda index: beside(lanes[index], lanes[kept], rules)[0])
+    one, single = rivals[best - len(own)]
+    ratio, low, high = beside(lanes[best], lanes[kept], rules)
+    whole = Whole(one, 1 / ratio, 1 / high, 1 / low, 1e3 * lanes[kept].seconds, 1e3 * lanes[best].seconds,
+                  min(lanes[best].rounds, lanes[kept].rounds))  # fmt: skip
+    if _faster(ratio, low, high):
+        told.append(f"everywhere {words(one)} was faster than the parts' own choices by {whole.ratio:.3f} times: taken")
+        whole.taken = True
+        return {**plan, **single}, whole, told
+    return own[kept], whole, told
+
+
+def _faster(ratio: float, low: float, high: float) -> bool:
+    """Whether what has this ratio is to be taken in another's place."""
+    return ratio < 1 / _ALLOWED or (high < 1.0 and ratio < 1 / _CLEAR)
+
+
+def _kinds(plan: Plan, parts: Sequence[str]) -> dict[str, Kind]:
+    return {part: _kind(plan[part]) for part in parts}
+
+
+def _rivals(
+    opener: Opener, judge: Judge, results: Mapping[str, PartResult], max_drop: float
+) -> tuple[list[tuple[Choice, Plan]], list[str]]:
+    """The fastest single settings that are inside the drop, and what is to be said of others."""
     rivals: list[tuple[Choice, Plan]] = []
     told: list[str] = []
     for one, single in singles(results, judge.parts, opener):
-        cost = judge.cost({part: _kind(choice) for part, choice in single.items()})
+        cost = judge.cost(_kinds(single, judge.parts))
         if cost.drop <= max_drop + 1e-9:
             rivals.append((one, single))
         else:
             told.append(f"everywhere {words(one)}: outside the drop together, {cost.drop:.3g} ({cost.where})")
         if len(rivals) == _FEW:
             break
-    opener.release()
-    if not rivals:
-        return plan, None, told
+    return rivals, told
+
+
+def _raced(
+    opener: Opener, judge: Judge, plans: Sequence[Plan], objective: str, rules: Rules, wall: Callable[[], float]
+) -> list[Lane]:
     decisions: list[Decision] = []
     try:
-        decisions += [Decision(opener, judge, each) for each in (plan, *(single for _, single in rivals))]
-        clock = clock_of(objective)
-        lanes = race([each.run for each in decisions], rules, clock, wall)
-    except BackendError as error:
-        return plan, None, [*told, f"not set beside single settings: {error}"]
+        decisions.extend(Decision(opener, judge, each) for each in plans)  # those that opened are closed below
+        return race([each.run for each in decisions], rules, clock_of(objective), wall)
     finally:
         for each in decisions:
             each.close()
-    best = min(range(1, len(lanes)), key=lambda index: lanes[index].ratio)
-    lane = lanes[best]
-    one, single = rivals[best - 1]
-    whole = Whole(one, 1 / lane.ratio, 1 / lane.high, 1 / lane.low, 1e3 * lanes[0].seconds, 1e3 * lane.seconds,
-                  lane.rounds)  # fmt: skip
-    if whole.ratio > _ALLOWED or (whole.low > 1.0 and whole.ratio > _CLEAR):
-        told.append(f"everywhere {words(one)} was faster than the parts' own choices by {whole.ratio:.3f} times: taken")
-        whole.taken = True
-        return {**plan, **single}, whole, told
-    return plan, whole, told

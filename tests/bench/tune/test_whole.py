@@ -101,10 +101,9 @@ def test_a_single_setting_that_is_faster_is_taken(
     monkeypatch: pytest.MonkeyPatch, ratio: float, low: float, high: float, taken: bool
 ) -> None:
     """`ratio`: of the single setting to the parts' own choices."""
-    lanes = [Lane([1.0], 1.0, 1.0, 1.0, 1.0), *(Lane([ratio], ratio, low, high, ratio) for _ in range(4))]
-    monkeypatch.setattr(whole, "Decision", _Decision)
-    monkeypatch.setattr(whole, "race", lambda runs, rules, clock, wall: lanes[: len(runs)])
+    _raced(monkeypatch, [(1.0, 1.0, 1.0), *[(ratio, low, high)] * 4])
     results = {"image": _part(0.0), "text": _part(0.0)}
+    results["text"].rows[0].verdict = results["text"].rows[1].verdict = "slower"
     plan = {"image": INT8, "text": FP32, "denoiser": FP32}
     made, found, told = against_singles(_Opener(), _Judge(), plan, results, 0.01, "latency", Rules())
     assert found is not None
@@ -113,6 +112,33 @@ def test_a_single_setting_that_is_faster_is_taken(
     assert made == ({**plan, "text": INT8} if taken else plan)
     assert bool(told) is taken
     assert taken or found.ratio <= 1.03
+
+
+def _raced(monkeypatch: pytest.MonkeyPatch, ratios: list[tuple[float, float, float]]) -> None:
+    """Let a race of whole decisions end with these ratios to the first, and intervals."""
+    lanes = [Lane([ratio], *each, ratio) for each in ratios for ratio in each[:1]]
+    monkeypatch.setattr(whole, "Decision", _Decision)
+    monkeypatch.setattr(whole, "race", lambda runs, rules, clock, wall: lanes[: len(runs)])
+
+    def relative(lane: Lane, other: Lane, rules: Rules) -> tuple[float, float, float]:
+        return lane.ratio / other.ratio, lane.low / other.ratio, lane.high / other.ratio
+
+    monkeypatch.setattr(whole, "beside", relative)
+
+
+@pytest.mark.parametrize(("ratio", "calm"), [(0.8, True), (1.1, False)])
+def test_threads_that_stand_in_each_others_way_are_given_up(
+    monkeypatch: pytest.MonkeyPatch, ratio: float, calm: bool
+) -> None:
+    """The parts' own choices take two threads; each part's fastest on one runs beside them."""
+    _raced(monkeypatch, [(1.0, 1.0, 1.0), (ratio, ratio - 0.01, ratio + 0.01), *[(1.5, 1.4, 1.6)] * 4])
+    results = {"image": _part(0.0), "text": _part(0.0)}
+    plan = {"image": results["image"].rows[1].choice, "text": FP32}
+    made, found, told = against_singles(_Opener(), _Judge(), plan, results, 0.01, "latency", Rules())
+    assert made == ({"image": INT8, "text": INT8} if calm else plan)
+    assert found is not None
+    assert found.ratio == pytest.approx(min(ratio, 1.0) / 1.5)
+    assert any("on one thread" in each for each in told) is calm
 
 
 def test_a_single_setting_outside_the_drop_is_no_rival() -> None:
