@@ -118,14 +118,18 @@ def open_sessions(
     try:
         fallback = None if strict else ("ort", options)
         made = Sessions(bundle, engine, precision, fallback, None if tuned is None else tuned.choices)
-        if stale is not None:
-            made.notes["tuned"] = f"not used: {stale}"
+    except BaseException:
+        engine.close()
+        raise
+    if stale is not None:
+        made.notes["tuned"] = f"not used: {stale}"
+    try:
         if options.build == "missing":
             for part in bundle.manifest.parts:
                 made.get(part)
         return made
     except BaseException:
-        engine.close()
+        made.close()
         raise
 
 

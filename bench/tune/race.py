@@ -140,7 +140,7 @@ def _summarise(lane: Lane, reference: Lane, rules: Rules) -> None:
 
 
 def beside(lane: Lane, other: Lane, rules: Rules) -> tuple[float, float, float]:
-    """(ratio to `other` over the rounds that both ran in, at the race's quantile; its interval from order statistics)."""
+    """(ratio to `other` over the rounds that both ran in, at the race's quantile; the interval of order statistics)."""
     count = min(lane.rounds, other.rounds)
     one, two = Lane(lane.times[:count]), Lane(other.times[:count])
     values = np.sort(_relative(one, two, rules))
