@@ -1,0 +1,125 @@
+"""Races of the named workloads, and one report of them."""
+
+from __future__ import annotations
+
+import gc
+import importlib.util
+import os
+import time
+from collections.abc import Callable, Mapping, Sequence
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from ...runtime.errors import InputError
+from ...targets import machine
+from ..zoo import Size
+from .race import Pace, agreement, race, ratio
+from .racer import AbsentError, Racer
+from .works import WORKS, Work, captures, made
+
+__all__ = ["PEERS", "Progress", "race_work", "run_races", "versions"]
+
+PEERS = (
+    "ours", "ours_fp32", "eager", "compiled", "plain_ort", "plain_ort_int8", "with_openvino", "with_openvino_int8",
+)  # fmt: skip
+"""Files of this folder, in the order of the table; `eager` is the truth."""
+_RING = 8
+_PACKAGES = (
+    "chiasm", "numpy", "onnxruntime", "torch", "torchvision", "transformers", "tokenizers", "pillow", "openvino", "nncf",
+    "diffusers", "opencv-python", "opencv-python-headless", "mlcommons-loadgen",
+)  # fmt: skip
+
+Progress = Callable[[str, float], None]
+
+
+def versions() -> dict[str, str | None]:
+    """Package → its version here, None where it is not installed."""
+    from importlib.metadata import PackageNotFoundError, version
+
+    found: dict[str, str | None] = {}
+    for name in _PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            found[name] = None
+    return found
+
+
+def chosen(names: Sequence[str]) -> list[Work]:
+    """The named workloads, all when none is named. Raises `InputError`."""
+    for name in names:
+        if name not in WORKS:
+            raise InputError("There is no such workload", found=name, expected=", ".join(WORKS))
+    return [WORKS[name] for name in (dict.fromkeys(names) or WORKS)]
+
+
+def run_races(
+    names: Sequence[str], folder: Path, pace: Pace, *, threads: int | None = None, size: Size = "real",
+    peers: Sequence[str] = PEERS, progress: Progress = lambda title, share: None,
+) -> dict[str, Any]:  # fmt: skip
+    """The report, in plain types ready for JSON. What is missing in the work folder is made first: minutes a model."""
+    works, count = chosen(names), threads or os.cpu_count() or 1
+    for work in works:
+        made(work, folder, size, lambda words: progress(words, 0.0))
+    races = {work.name: race_work(work, folder, pace, count, size, peers, progress) for work in works}
+    return {
+        "format": "chiasm-peers",
+        "version": 1,
+        "when": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
+        "machine": machine().to_dict(),
+        "load": list(os.getloadavg()),
+        "versions": versions(),
+        "threads": count,
+        "size": size,
+        "pace": {"seconds": pace.seconds, "samples": pace.samples, "quick": pace.seconds < 60},
+        "races": races,
+    }
+
+
+def race_work(
+    work: Work, folder: Path, pace: Pace, threads: int, size: Size, peers: Sequence[str], progress: Progress
+) -> dict[str, Any]:
+    """One workload: who is absent and why, who was refused, everyone's figures, and their ratios to ours."""
+    absent: dict[str, str] = {}
+    racers: list[Racer] = []
+    for index, name in enumerate(peers):
+        progress(f"{work.name}: opening {name}", index / len(peers))
+        module: Any = import_module(f".{name}", __package__)
+        try:
+            _must_be_here(module.NEEDS)
+            racers.append(module.open_racer(work, folder, threads))
+        except AbsentError as error:
+            absent[module.NAME] = str(error)
+    made_up = captures(work, _RING, size)
+    truth = next((racer for racer in racers if racer.name == "transformers eager"), None)
+    if truth is None:
+        raise InputError("There is nothing to compare with", found="no transformers and torch", fix="Install both")
+    progress(f"{work.name}: comparing answers", 0.0)
+    agreed = agreement(racers, made_up[:3], truth)
+    fit = [racer for racer in racers if agreed[racer.name]["agrees"]]
+    figures = race(
+        fit, made_up, pace, network=work.network, advance=lambda share: progress(f"{work.name}: racing", share)
+    )
+    rows = [_row(racer, agreed[racer.name], figures.get(racer.name), figures.get(racers[0].name)) for racer in racers]
+    for racer in racers:
+        racer.close()
+    racers.clear()
+    gc.collect()
+    return {"says": work.says, "load": list(os.getloadavg()), "rows": rows, "absent": absent}
+
+
+def _must_be_here(packages: Sequence[str]) -> None:
+    for name in packages:
+        if importlib.util.find_spec(name) is None:
+            raise AbsentError(f"{name} is not installed")
+
+
+def _row(
+    racer: Racer, agreed: Mapping[str, Any], figures: Mapping[str, Any] | None, ours: Mapping[str, Any] | None
+) -> dict[str, Any]:
+    row = {"name": racer.name, "precision": racer.precision, "notes": dict(racer.notes), **agreed}
+    if figures is None:
+        return row | {"refused": f"cosine {agreed['cosine']:.4f}, at least {agreed['limit']} is needed"}
+    times = ratio(figures["turns_ms"], ours["turns_ms"]) if ours is not None else None
+    return row | dict(figures) | {"times_ours": times}
