@@ -11,7 +11,7 @@ from typing import Any
 from .percentiles import spread
 from .settings import Progress, Settings
 
-__all__ = ["startup"]
+__all__ = ["fresh", "startup"]
 
 IMPORT_S, FIRST_S, PEAK_MIB = 0.3, 1.0, 200 * 1e6 / 2**20
 _CODE = "from chiasm.bench.fresh import main; main()"
@@ -21,7 +21,7 @@ def startup(settings: Settings, progress: Progress) -> dict[str, Any]:
     """Start `repeats` + 1 fresh processes, one after another; medians, with the first one kept apart as `cold`."""
     runs = []
     for count in range(settings.repeats + 1):
-        runs.append(_fresh(settings))
+        runs.append(fresh(settings))
         progress("startup", (count + 1) / (settings.repeats + 1))
     cold, rest = runs[0], runs[1:]
     middle = {name: spread([run[name] for run in rest])["p50"] for name in rest[0] if name != "heavy_after_import"}
@@ -47,7 +47,8 @@ def _criterion(name: str, value: float | None, limit: float, unit: str) -> dict[
     }
 
 
-def _fresh(settings: Settings) -> dict[str, Any]:
+def fresh(settings: Settings) -> dict[str, Any]:
+    """What one fresh process of `settings` took: seconds of each stage, and its peak memory."""
     from ..runtime.errors import BackendError
 
     words = [

@@ -69,6 +69,7 @@ def module(work: Work, part: str, folder: Path) -> torch.nn.Module:
     import torch
     import transformers
 
+    transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
     encoder = _encoder(work, part)
     kind, answer = _CLASSES[encoder.family, part]
