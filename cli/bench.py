@@ -9,6 +9,7 @@ import typer
 
 from ..runtime.errors import InputError
 from .bench_kernels import bench_kernels
+from .bench_peers import bench_fusion, bench_loadgen, bench_peers
 from .common import (
     BackendOption,
     FusionOption,
@@ -27,10 +28,13 @@ def command(
     bundle: Annotated[
         str,
         typer.Argument(
-            help="A bundle's folder, the word 'reference', or the word 'kernels': every kernel beside its peers.",
-            metavar="BUNDLE",
+            help="A bundle's folder, the word 'reference', or 'kernels', 'peers' or 'fusion'.", metavar="BUNDLE"
         ),
     ],
+    workloads: Annotated[
+        list[str] | None,
+        typer.Argument(help="Of peers, only these workloads, such as vit-b32.", metavar="WORKLOAD"),
+    ] = None,
     scenario: Annotated[
         list[str] | None,
         typer.Option(
@@ -51,6 +55,17 @@ def command(
         typer.Option(metavar="SUBJECT", help="Of kernels, only these subjects, such as image. Repeatable."),
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the whole report to this JSON file.")] = None,
+    work: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Of peers: where checkpoints and bundles lie between runs.")
+    ] = None,
+    loadgen: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="Let MLPerf's LoadGen be the clock: single-stream, multi-stream, offline or server. Its logs go into "
+            "the folder --out.",
+        ),
+    ] = None,
     plot: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Draw the report into this PNG, SVG or PDF.")
     ] = None,
@@ -67,6 +82,11 @@ def command(
     The names and meanings are MLPerf's where MLPerf has one; these are quick runs and not MLPerf compliant. Exit code 1
     when a measured criterion is not met.
 
+    `chiasm bench peers` races CLIP, BERT, wav2vec 2.0 and a fused step of real size, random weights, beside what is
+    installed of transformers, torch.compile, ONNX Runtime and OpenVINO: minutes a workload, more the first time.
+    `chiasm bench fusion` measures every kind of fusion of the reference with every set of present modalities.
+    `chiasm bench BUNDLE --loadgen NAME` leaves clock and judgement to MLPerf's LoadGen.
+
     `chiasm bench kernels` measures the kernels instead, for about S seconds each: interleaved with the peers that are
     installed, beside the copy bandwidth of the same run.
 
@@ -75,12 +95,23 @@ def command(
     from ..bench import Settings, print_tables, run_bench, unmet, write_json
     from ..bench import plot as draw
 
+    _belongs(bundle, "kernels", "--only", only)
+    _belongs(bundle, "peers", "--work", work)
+    _belongs(bundle, "peers", "workloads", workloads)
     if bundle == "kernels":
         bench_kernels(only or (), seconds, out, as_json)
         return
-    if only:
-        raise InputError("--only chooses among the kernels", found=bundle, expected="chiasm bench kernels")
-    settings = Settings(bundle_path(bundle), backend, precision, threads, fusion, seconds, rate, seed, repeats=repeats)
+    if bundle == "peers":
+        bench_peers(workloads or (), work, seconds, threads, repeats, out, as_json)
+        return
+    name = "reference" if bundle == "fusion" else bundle
+    settings = Settings(bundle_path(name), backend, precision, threads, fusion, seconds, rate, seed, repeats=repeats)
+    if bundle == "fusion":
+        bench_fusion(settings, out, as_json)
+        return
+    if loadgen is not None:
+        bench_loadgen(settings, loadgen, out, as_json)
+        return
     _can_write(out, plot)
     with progress("bench") as advance:
         report = run_bench(settings, scenario or ("single-stream", "offline", "fixed-rate"), advance)
@@ -97,6 +128,11 @@ def command(
             stderr().print(f"wrote {path}", soft_wrap=True)
     if unmet(report):
         raise typer.Exit(1)
+
+
+def _belongs(bundle: str, word: str, what: str, given: object) -> None:
+    if given and bundle != word:
+        raise InputError(f"{what} belongs to the {word}", found=bundle, expected=f"chiasm bench {word}")
 
 
 def _can_write(out: Path | None, plot: Path | None) -> None:

@@ -14,6 +14,10 @@ from typing import Any
 from ...runtime.errors import InputError
 from ...targets import machine
 from ..zoo import Size
+from .fresh import first_results
+from .installed import WAYS, installed_mib
+from .loop import frame_age
+from .parts import HEAD, graph, int8_graph
 from .race import Pace, agreement, race, ratio
 from .racer import AbsentError, Racer
 from .works import WORKS, Work, captures, made
@@ -24,6 +28,11 @@ PEERS = (
     "ours", "ours_fp32", "eager", "compiled", "plain_ort", "plain_ort_int8", "with_openvino", "with_openvino_int8",
 )  # fmt: skip
 """Files of this folder, in the order of the table; `eager` is the truth."""
+_FRESH = ("vit-b32", "fused")
+"""Workloads whose first result in a fresh process is measured, with its peak memory."""
+_SLOW_TO_START = ("compiled",)
+"""It compiles for minutes in every fresh process: no race that tells anything."""
+_GRAPHS = {"plain_ort": graph, "plain_ort_int8": int8_graph, "with_openvino": graph}
 _RING = 8
 _PACKAGES = (
     "chiasm", "numpy", "onnxruntime", "torch", "torchvision", "transformers", "tokenizers", "pillow", "openvino", "nncf",
@@ -56,12 +65,13 @@ def chosen(names: Sequence[str]) -> list[Work]:
 
 def run_races(
     names: Sequence[str], folder: Path, pace: Pace, *, threads: int | None = None, size: Size = "real",
-    peers: Sequence[str] = PEERS, progress: Progress = lambda title, share: None,
+    peers: Sequence[str] = PEERS, repeats: int = 5, progress: Progress = lambda title, share: None,
 ) -> dict[str, Any]:  # fmt: skip
     """The report, in plain types ready for JSON. What is missing in the work folder is made first: minutes a model."""
     works, count = chosen(names), threads or os.cpu_count() or 1
     for work in works:
         made(work, folder, size, lambda words: progress(words, 0.0))
+    beyond = _beyond(works, folder, count, size, peers, repeats, pace, progress)
     races = {work.name: race_work(work, folder, pace, count, size, peers, progress) for work in works}
     return {
         "format": "chiasm-peers",
@@ -74,7 +84,40 @@ def run_races(
         "size": size,
         "pace": {"seconds": pace.seconds, "samples": pace.samples, "quick": pace.seconds < 60},
         "races": races,
+        **beyond,
     }
+
+
+def _beyond(
+    works: Sequence[Work], folder: Path, threads: int, size: Size, peers: Sequence[str], repeats: int, pace: Pace,
+    progress: Progress,
+) -> dict[str, Any]:  # fmt: skip
+    """What is measured beside the races, and before them, while this process is small: fresh processes, the age of
+    frames, installed bytes."""
+    found: dict[str, Any] = {"fresh": {}, "installed_mib": {way: installed_mib(each) for way, each in WAYS.items()}}
+    for name in _FRESH:
+        work = WORKS[name]
+        if work not in works or not repeats:
+            continue
+        progress(f"{name}: fresh processes", 0.0)
+        files = {import_module(f".{each}", __package__): each for each in peers if each not in _SLOW_TO_START}
+        here = {module.NAME: each for module, each in files.items() if _lacking(module.NEEDS) is None}
+        for module, each in files.items():  # graphs that peers run are made before, not in the first process
+            if module.NAME in here and _GRAPHS.get(each) is not None:
+                _prepare(work, folder, _GRAPHS[each])
+        found["fresh"][name] = first_results(work, here, folder, threads, size, repeats)
+    if WORKS["vit-b32"] in works:
+        progress("frame age", 0.0)
+        try:
+            found["frame_age"] = frame_age(WORKS["vit-b32"], folder, threads, min(20.0, pace.seconds))
+        except AbsentError as error:
+            found["frame_age"] = {"absent": str(error)}
+    return found
+
+
+def _prepare(work: Work, folder: Path, make: Callable[..., Any]) -> None:
+    for part in [*(each.modality for each in work.encoders), *([HEAD] if work.fused else [])]:
+        make(work, part, folder)
 
 
 def race_work(
@@ -87,7 +130,8 @@ def race_work(
         progress(f"{work.name}: opening {name}", index / len(peers))
         module: Any = import_module(f".{name}", __package__)
         try:
-            _must_be_here(module.NEEDS)
+            if (lacking := _lacking(module.NEEDS)) is not None:
+                raise AbsentError(f"{lacking} is not installed")
             racers.append(module.open_racer(work, folder, threads))
         except AbsentError as error:
             absent[module.NAME] = str(error)
@@ -109,10 +153,8 @@ def race_work(
     return {"says": work.says, "load": list(os.getloadavg()), "rows": rows, "absent": absent}
 
 
-def _must_be_here(packages: Sequence[str]) -> None:
-    for name in packages:
-        if importlib.util.find_spec(name) is None:
-            raise AbsentError(f"{name} is not installed")
+def _lacking(packages: Sequence[str]) -> str | None:
+    return next((name for name in packages if importlib.util.find_spec(name) is None), None)
 
 
 def _row(
