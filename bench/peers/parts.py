@@ -5,6 +5,7 @@ A fresh process that runs a graph imports the processors, never the module: it s
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -142,10 +143,13 @@ def graph(work: Work, part: str, folder: Path) -> Path:
         place.mkdir(exist_ok=True)
         outputs = ["embedding", "hazard"] if part == HEAD else ["vector"]
         inputs = tuple(map(torch.from_numpy, example(work, part, folder)[0]))
-        torch.onnx.export(
-            module(work, part, folder), inputs, str(place / f"{name}.part.onnx"), dynamo=True, external_data=False,
-            input_names=list(input_names(work, part)), output_names=outputs, verbose=False,
-        )  # fmt: skip
+        model = module(work, part, folder)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # what torch's exporter says of itself
+            torch.onnx.export(
+                model, inputs, str(place / f"{name}.part.onnx"), dynamo=True, external_data=False,
+                input_names=list(input_names(work, part)), output_names=outputs, verbose=False,
+            )  # fmt: skip
         (place / f"{name}.part.onnx").replace(path)
     return path
 
