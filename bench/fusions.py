@@ -1,9 +1,9 @@
 """Every fusion kind of a bundle with every set of present modalities: accuracy, latency, work skipped, memory.
 
-Accuracy is what the bundle's own verify.json found on held-out captures, in FP32. Latency is of a whole decision from new
-captures, every encoder of a present modality running, all pairs of kind and set taking turns. Work skipped is the share
-of a full decision's multiplications and additions that absent modalities spare, counted in the graphs. Memory is the peak
-of a fresh process with every modality present: absent ones stay loaded, so that a set of fewer needs hardly less.
+Accuracy is what the bundle's own verify.json found on held-out captures, in FP32. Latency is of a whole decision from
+new captures, every encoder of a present modality running, all pairs of kind and set taking turns. Work skipped is the
+share of a full decision's multiplications and additions that absent modalities spare, counted in the graphs. Memory is
+the peak of a fresh process with every modality present: absent ones stay loaded, so that fewer need hardly less.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def bench_fusions(settings: Settings, progress: Progress | None = None) -> dict[
     sets = subsets(manifest.fusion.order)
     latencies, precisions, seconds = _latencies(settings, kinds, sets, advance)
     accuracy = _accuracy(settings)
-    memory = {kind: _peak(replace(settings, fusion=kind), advance, index / len(kinds)) for index, kind in enumerate(kinds)}
+    memory = {kind: _peak(replace(settings, fusion=kind), advance) for kind in kinds}
     work = {kind: _work(bundle, manifest, precisions, kind, sets) for kind in kinds}
     rows = [
         {
@@ -112,10 +112,10 @@ def _accuracy(settings: Settings) -> Mapping[str, Mapping[str, Any]]:
     return {} if fused is None else {kind: sets.get("fp32", {}) for kind, sets in fused.accuracy.items()}
 
 
-def _peak(settings: Settings, advance: Progress, share: float) -> float:
+def _peak(settings: Settings, advance: Progress) -> float:
     from .startup import fresh
 
-    advance("fusion: memory", share)
+    advance(f"fusion: memory of {settings.fusion}", 1.0)
     return float(fresh(settings)["peak_rss_mib"])
 
 

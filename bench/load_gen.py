@@ -112,8 +112,8 @@ class _Worker:
         self._lg, self._pipeline, self._captures = lg, pipeline, captures
         self._queue: queue.SimpleQueue[tuple[int, int] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._work, name="loadgen samples", daemon=True)
-        self.done, self.error = 0, None
-        self.error: Exception | None
+        self.done = 0
+        self.error: Exception | None = None
 
     def start(self) -> None:
         self._thread.start()

@@ -29,7 +29,7 @@ def _modules(work: Work, folder: Path) -> tuple[Any, torch.nn.Linear, torch.nn.L
     """(gated fusion, projection of the sound, hazard head), with whatever weights."""
     import torch
 
-    from ...export.modules.fusion import GatedFusion
+    from ...export.modules.fusion.gated import GatedFusion
 
     token, states = _dimensions(work, folder)
     fusion = GatedFusion(width=work.width, counts=[1] * len(work.encoders), token=token)

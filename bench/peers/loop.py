@@ -1,8 +1,8 @@
 """How old is the picture that a decision was made of, when pictures come twice as fast as they are worked off?
 
 One camera on the local network, as cheap ones are: pictures by HTTP, one JPEG after another, the newest whenever the
-connection takes one. A plain OpenCV loop (`while True: read, embed`) and chiasm's stream read the same camera in turn and
-run the same bundle, so that only the loop differs. A stripe in the picture tells its number, and so when it was taken.
+connection takes one. A plain OpenCV loop (`while True: read, embed`) and chiasm's stream read the same camera in turn
+and run the same bundle, so that only the loop differs. A stripe in the picture tells its number, and so its time.
 """
 
 from __future__ import annotations
@@ -120,7 +120,8 @@ def frame_age(work: Work, folder: Path, threads: int, seconds: float) -> dict[st
             # The first pictures show how a loop starts, not how it goes on.
             late = ages[len(ages) // 4 :]
             age = spread([1000.0 * each for each in late])
-            found[name] = {"age_ms": age, "steps": len(ages), "in_service_times": (age["p50"] or 0.0) / service / 1000.0}
+            services = (age["p50"] or 0.0) / service / 1000.0
+            found[name] = {"age_ms": age, "steps": len(ages), "in_service_times": services}
     return found | {"service_ms": 1000.0 * service, "rate_hz": 2.0 / service, "seconds": seconds}
 
 

@@ -82,7 +82,8 @@ def module(work: Work, part: str, folder: Path) -> torch.nn.Module:
             self.model = model
 
         def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-            return answer(self.model(*inputs[: 1 if part != "text" else 2]), *inputs[1:])
+            vector: torch.Tensor = answer(self.model(*inputs), *inputs[1:])
+            return vector
 
     return Tower().eval()
 

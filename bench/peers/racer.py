@@ -43,7 +43,7 @@ def assembled(
 
     `open_part`: modality, or `HEAD` for what fuses, → the network.
     """
-    processors = {each.modality: processor(each, folder) for each in work.encoders}
+    processors = {str(each.modality): processor(each, folder) for each in work.encoders}
     networks = {name: open_part(name) for name in processors}
     head = open_part(HEAD) if work.fused else None
 

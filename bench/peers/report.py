@@ -48,10 +48,10 @@ def print_races(report: Mapping[str, Any], console: Console) -> None:
         for column in ("peer", "first result, s", "peak MiB"):
             table.add_column(column, justify="left" if column == "peer" else "right")
         for peer, found in each.items():
-            words = (found["error"], "-") if "error" in found else (
-                f"{found['first_result_s']:.2f}", f"{found['peak_rss_mib']:.0f}"
-            )  # fmt: skip
-            table.add_row(peer, *words)
+            if "error" in found:
+                table.add_row(peer, found["error"], "-")
+            else:
+                table.add_row(peer, f"{found['first_result_s']:.2f}", f"{found['peak_rss_mib']:.0f}")
         console.print(table)
     for name, found in report.get("frame_age", {}).items():
         if isinstance(found, Mapping) and "age_ms" in found:

@@ -35,8 +35,8 @@ _SLOW_TO_START = ("compiled",)
 _GRAPHS = {"plain_ort": graph, "plain_ort_int8": int8_graph, "with_openvino": graph}
 _RING = 8
 _PACKAGES = (
-    "chiasm", "numpy", "onnxruntime", "torch", "torchvision", "transformers", "tokenizers", "pillow", "openvino", "nncf",
-    "diffusers", "opencv-python", "opencv-python-headless", "mlcommons-loadgen",
+    "chiasm", "numpy", "onnxruntime", "torch", "torchvision", "transformers", "tokenizers", "pillow", "openvino",
+    "nncf", "diffusers", "opencv-python", "opencv-python-headless", "mlcommons-loadgen",
 )  # fmt: skip
 
 Progress = Callable[[str, float], None]
@@ -44,15 +44,10 @@ Progress = Callable[[str, float], None]
 
 def versions() -> dict[str, str | None]:
     """Package → its version here, None where it is not installed."""
-    from importlib.metadata import PackageNotFoundError, version
+    from importlib.metadata import distributions
 
-    found: dict[str, str | None] = {}
-    for name in _PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = None
-    return found
+    here = {each.name.lower().replace("_", "-"): each.version for each in distributions() if each.name}
+    return {name: here.get(name) for name in _PACKAGES}
 
 
 def chosen(names: Sequence[str]) -> list[Work]:

@@ -27,7 +27,10 @@ FRAME = (1080, 1920)
 """Height and width of the camera's frames."""
 RATE = 16000
 """Samples per second, and so many samples: one second."""
-_WORDS = "a car truck bus cyclist siren is ahead behind left right rain fog night road closed exit blocked".split()
+_WORDS = (
+    "a", "car", "truck", "bus", "cyclist", "siren", "is", "ahead", "behind", "left", "right", "rain", "fog", "night",
+    "road", "closed", "exit", "blocked",
+)  # fmt: skip
 
 Capture = dict[str, Any]
 """Modality → raw value: uint8 RGB (H, W, 3), str, float32 (RATE,)."""
@@ -82,15 +85,17 @@ WORKS: Mapping[str, Work] = {
         Work("bert", "BERT-base, text to embedding, 128 tokens", (_BERT,), "bert"),
         Work("wav2vec2", "wav2vec2-base, one second of sound to embedding", (_SOUND,), "wav2vec2"),
         Work("fused", "camera, text and sound to a decision, all encoded", _THREE, "fused", width=128),
-        Work("fused-stream", "the same on a stream whose text does not change", _THREE, "fused", kept=("text",), width=128),
+        Work("fused-stream", "the same, on a stream whose text does not change", _THREE, "fused", kept=("text",),
+             width=128),
     )
 }  # fmt: skip
 
 
 def captures(work: Work, count: int, size: Size = "real", seed: int = 0) -> list[Capture]:
-    """`count` made-up captures, all different (but for what is `kept`); pictures with edges and noise, a chirp, words."""
+    """`count` made-up captures, all different but for what is `kept`: pictures with edges and noise, chirps, words."""
     random = np.random.default_rng(seed)
-    made = [{each.modality: _MAKERS[each.modality](random, size) for each in work.encoders} for _ in range(count)]
+    names = [str(each.modality) for each in work.encoders]
+    made: list[Capture] = [{name: _MAKERS[name](random, size) for name in names} for _ in range(count)]
     return [each | {name: made[0][name] for name in work.kept} for each in made]
 
 
@@ -156,10 +161,9 @@ def _export(work: Work, folder: Path, bundle: Path, size: Size) -> None:
     recipe.write_text("".join(_recipe(work, folder)), encoding="utf-8")
     assembly, _ = open_assembly(recipe, ())
     samples = captures(work, 6, size, seed=100)
-    given = {each.modality: [_packet(each.modality, one[each.modality]) for one in samples] for each in work.encoders}
-    settings = Settings(
-        precisions=("fp32", "int8-cpu"), samples=6, checks=3, rounds=9, pass_s=1.5, ranking_s=10.0
-    )
+    names = [str(each.modality) for each in work.encoders]
+    given = {name: [_packet(name, one[name]) for one in samples] for name in names}
+    settings = Settings(precisions=("fp32", "int8-cpu"), samples=6, checks=3, rounds=9, pass_s=1.5, ranking_s=10.0)
     export(assembly, bundle, calibration=Calibration(given), settings=settings)
 
 

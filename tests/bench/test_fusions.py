@@ -36,4 +36,3 @@ def test_skipped_work_is_that_of_the_absent_encoders(tiny: Path) -> None:
     assert pairs[a, b] == pytest.approx(singles[a] + singles[b] - sum(singles.values()) / 3)
     assert set(report["peak_rss_mib"]) == set(manifest.fused.kinds)
     assert fusion_table(report).row_count == 16
-
