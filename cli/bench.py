@@ -52,7 +52,11 @@ def command(
     seed: Annotated[int, typer.Option(metavar="NUMBER", help="Seed of the synthetic captures.", min=0)] = 0,
     only: Annotated[
         list[str] | None,
-        typer.Option(metavar="SUBJECT", help="Of kernels, only these subjects, such as image. Repeatable."),
+        typer.Option(
+            metavar="SUBJECT",
+            help="Of kernels, only these subjects, such as image; of peers, only these files, such as plain_ort. "
+            "Repeatable.",
+        ),
     ] = None,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write the whole report to this JSON file.")] = None,
     work: Annotated[
@@ -95,15 +99,16 @@ def command(
     from ..bench import Settings, print_tables, run_bench, unmet, write_json
     from ..bench import plot as draw
 
-    _belongs(bundle, "kernels", "--only", only)
     _belongs(bundle, "peers", "--work", work)
     _belongs(bundle, "peers", "workloads", workloads)
     if bundle == "kernels":
         bench_kernels(only or (), seconds, out, as_json)
         return
     if bundle == "peers":
-        bench_peers(workloads or (), work, seconds, threads, repeats, out, as_json)
+        bench_peers(workloads or (), only or (), work, seconds, threads, repeats, out, as_json)
         return
+    if only:
+        raise InputError("--only chooses kernels or peers", found=bundle, expected="chiasm bench kernels, or peers")
     name = "reference" if bundle == "fusion" else bundle
     settings = Settings(bundle_path(name), backend, precision, threads, fusion, seconds, rate, seed, repeats=repeats)
     if bundle == "fusion":

@@ -18,13 +18,13 @@ __all__ = ["bench_fusion", "bench_loadgen", "bench_peers"]
 
 
 def bench_peers(
-    workloads: Sequence[str], work: Path | None, seconds: float, threads: int | None, repeats: int, out: Path | None,
-    as_json: bool,
+    workloads: Sequence[str], only: Sequence[str], work: Path | None, seconds: float, threads: int | None, repeats: int,
+    out: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """Race, print, write. A peer that is not installed is a row that says so."""
     from ..bench.peers.race import Pace
     from ..bench.peers.report import print_races
-    from ..bench.peers.run import run_races
+    from ..bench.peers.run import chosen_peers, run_races
 
     if work is None:
         raise InputError(
@@ -33,7 +33,9 @@ def bench_peers(
         )  # fmt: skip
     _can_write(out)
     with progress("bench peers") as advance:
-        report = run_races(workloads, work, Pace(seconds), threads=threads, repeats=repeats, progress=advance)
+        report = run_races(
+            workloads, work, Pace(seconds), threads=threads, peers=chosen_peers(only), repeats=repeats, progress=advance
+        )
     _hand_over(report, out, as_json)
     if not as_json:
         print_races(report, stdout())

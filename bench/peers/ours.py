@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .racer import Racer
-from .works import RATE, Capture, Work
+from .works import DRAWN, RATE, Capture, Work
+
+if TYPE_CHECKING:
+    from ...runtime.pipeline import Pipeline
 
 NAME, NEEDS, PRECISION = "chiasm", ("onnxruntime",), "auto"
 
@@ -30,12 +34,27 @@ def open_bundle(name: str, precision: str, work: Work, folder: Path, threads: in
     from ...runtime.pipeline import load
 
     pipeline = load(place, precision=precision, threads=threads, cache=bool(work.kept))
+    if work.pipeline:
+        return _drawing(name, work, pipeline)
     chosen, one = dict(pipeline.precisions), work.encoders[0].modality
     run: Callable[[Any], NDArray[np.float32]] = (
         (lambda packets: pipeline(time_s=0.0, **packets).embedding) if work.fused
         else (lambda packets: pipeline.encode(time_s=0.0, **packets)[one])
     )  # fmt: skip
     return Racer(name, _held_to(chosen), _packets, run, {"precisions": chosen}, pipeline.close)
+
+
+def _drawing(name: str, work: Work, pipeline: Pipeline) -> Racer:
+    """The decoder, from words to the picture; its numbers around mid-grey are the answer."""
+
+    def run(capture: Capture) -> NDArray[np.float32]:
+        steps = pipeline.generate(text=capture["text"], steps=work.steps, seed=DRAWN, guidance=work.guidance)
+        picture = deque(steps, maxlen=1).pop().picture
+        assert picture is not None
+        return picture.astype(np.float32).ravel() - 127.5
+
+    chosen = dict(pipeline.precisions)
+    return Racer(name, _held_to(chosen), lambda capture: capture, run, {"precisions": chosen}, pipeline.close)
 
 
 def _held_to(precisions: dict[str, str]) -> Literal["fp32", "int8"]:

@@ -16,6 +16,7 @@ from typing import Any
 from ...runtime.sinks import write_file
 from .pictures import draw_fusions, draw_races
 from .report import said
+from .works import WORKS
 
 __all__ = ["main", "page"]
 
@@ -181,13 +182,16 @@ def _load_gen_figure(key: str, value: str) -> str:
 
 
 def _missing(results: Path) -> Iterator[str]:
+    raced = {name for path in results.glob("peers*.json") for name in json.loads(path.read_text())["races"]}
+    unraced = [name for name in WORKS if name not in raced]
     wanted = {"peers*.json": "races", "fusion.json": "kinds of fusion", "loadgen-*.json": "LoadGen"}
     missing = [words for pattern, words in wanted.items() if not list(results.glob(pattern))]
     yield "## Not measured"
     yield ""
     if missing:
         yield f"- Not run yet: {', '.join(missing)}."
-    yield "- Decoders beside diffusers (LCM in 4 steps, Turbo in 1)."
+    if unraced:
+        yield f"- Not raced yet: {', '.join(unraced)}."
     yield "- Any machine with a GPU, any ARM board. Trained weights: no hub could be reached."
 
 

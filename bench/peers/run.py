@@ -7,6 +7,7 @@ import importlib.util
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,16 @@ from .race import Pace, agreement, race, ratio
 from .racer import AbsentError, Racer
 from .works import WORKS, Work, captures, made
 
-__all__ = ["PEERS", "Progress", "race_work", "run_races", "versions"]
+__all__ = ["PEERS", "Progress", "chosen", "chosen_peers", "race_work", "run_races", "versions"]
 
 PEERS = (
     "ours", "ours_fp32", "eager", "compiled", "plain_ort", "plain_ort_int8", "with_openvino", "with_openvino_int8",
 )  # fmt: skip
 """Files of this folder, in the order of the table; `eager` is the truth."""
+DRAWERS = ("ours", "ours_fp32", "with_diffusers")
+"""Those that draw; `with_diffusers` is the truth."""
+_TRUTHS = ("transformers eager", "diffusers eager")
+_ALWAYS = ("ours", "ours_fp32", "eager")
 _FRESH = ("vit-b32", "fused")
 """Workloads whose first result in a fresh process is measured, with its peak memory."""
 _SLOW_TO_START = ("compiled",)
@@ -56,6 +61,14 @@ def chosen(names: Sequence[str]) -> list[Work]:
         if name not in WORKS:
             raise InputError("There is no such workload", found=name, expected=", ".join(WORKS))
     return [WORKS[name] for name in (dict.fromkeys(names) or WORKS)]
+
+
+def chosen_peers(names: Sequence[str]) -> tuple[str, ...]:
+    """The named files, with ours and the truth; all when none is named. Raises `InputError`."""
+    for name in names:
+        if name not in PEERS:
+            raise InputError("There is no such peer", found=name, expected=", ".join(PEERS))
+    return tuple(each for each in PEERS if not names or each in names or each in _ALWAYS)
 
 
 def run_races(
@@ -121,6 +134,8 @@ def race_work(
     """One workload: who is absent and why, who was refused, everyone's figures, and their ratios to ours."""
     absent: dict[str, str] = {}
     racers: list[Racer] = []
+    peers = DRAWERS if work.pipeline else peers
+    pace = replace(pace, turn=2, warm_up=1) if work.pipeline else pace
     for index, name in enumerate(peers):
         progress(f"{work.name}: opening {name}", index / len(peers))
         module: Any = import_module(f".{name}", __package__)
@@ -131,9 +146,9 @@ def race_work(
         except AbsentError as error:
             absent[module.NAME] = str(error)
     made_up = captures(work, _RING, size)
-    truth = next((racer for racer in racers if racer.name == "transformers eager"), None)
+    truth = next((racer for racer in racers if racer.name in _TRUTHS), None)
     if truth is None:
-        raise InputError("There is nothing to compare with", found="no transformers and torch", fix="Install both")
+        raise InputError("There is nothing to compare with", found="no torch with transformers or diffusers")
     progress(f"{work.name}: comparing answers", 0.0)
     agreed = agreement(racers, made_up[:3], truth)
     fit = [racer for racer in racers if agreed[racer.name]["agrees"]]

@@ -21,10 +21,14 @@ from ...runtime.errors import InputError
 from ...runtime.values import Packet
 from ..zoo import Model, Size
 
-__all__ = ["FRAME", "RATE", "WORKS", "Capture", "Encoder", "Work", "captures", "made", "text_length"]
+__all__ = ["DRAWN", "FRAME", "RATE", "SIDE", "WORKS", "Capture", "Encoder", "Work", "captures", "made", "text_length"]
 
 FRAME = (1080, 1920)
 """Height and width of the camera's frames."""
+SIDE = 256
+"""Height and width of a drawn picture."""
+DRAWN = 7
+"""Seed of the noise that pictures begin with."""
 RATE = 16000
 """Samples per second, and so many samples: one second."""
 _WORDS = (
@@ -50,7 +54,8 @@ class Encoder:
 @dataclass(frozen=True)
 class Work:
     """One race. `network`: what is in front of the network is left out. `kept`: these modalities do not change from
-    step to step. `width`: of the fusion, for the fused step; `steps`: of a decoder, whose `model` is a pipeline.
+    step to step. `width`: of the fusion, for the fused step. `pipeline`: the zoo's diffusers pipeline that draws, with its
+    `steps` and `guidance` (1: none), the tiny autoencoder in place of its own.
     """
 
     name: str
@@ -60,7 +65,9 @@ class Work:
     network: bool = False
     kept: tuple[str, ...] = ()
     width: int = 0
+    pipeline: str = ""
     steps: int = 0
+    guidance: float = 1.0
 
     @property
     def fused(self) -> bool:
@@ -87,6 +94,10 @@ WORKS: Mapping[str, Work] = {
         Work("fused", "camera, text and sound to a decision, all encoded", _THREE, "fused", width=128),
         Work("fused-stream", "the same, on a stream whose text does not change", _THREE, "fused", kept=("text",),
              width=128),
+        Work("lcm-4", "LCM, 4 steps, 256 x 256, tiny autoencoder, words to picture", bundle="lcm", pipeline="lcm",
+             steps=4, guidance=8.0),
+        Work("turbo-1", "Turbo, 1 step, 256 x 256, tiny autoencoder, words to picture", bundle="turbo",
+             pipeline="turbo", steps=1),
     )
 }  # fmt: skip
 
@@ -94,7 +105,7 @@ WORKS: Mapping[str, Work] = {
 def captures(work: Work, count: int, size: Size = "real", seed: int = 0) -> list[Capture]:
     """`count` made-up captures, all different but for what is `kept`: pictures with edges and noise, chirps, words."""
     random = np.random.default_rng(seed)
-    names = [str(each.modality) for each in work.encoders]
+    names = [str(each.modality) for each in work.encoders] or ["text"]
     made: list[Capture] = [{name: _MAKERS[name](random, size) for name in names} for _ in range(count)]
     return [each | {name: made[0][name] for name in work.kept} for each in made]
 
@@ -123,7 +134,7 @@ def _models() -> dict[str, Model]:
     from .checkpoints import MODELS
 
     found = dict(MODELS)
-    for file in ("text", "audio", "pairs"):
+    for file in ("text", "audio", "pairs", "diffusion"):
         found |= import_module(f"...zoo.{file}", __name__).MODELS
     return found
 
@@ -138,8 +149,9 @@ def made(work: Work, folder: Path, size: Size = "real", log: Callable[[str], Non
     if mark.exists() and mark.read_text() != size:
         raise InputError("This work folder holds models of another size", found=mark.read_text(), expected=size)
     mark.write_text(size)
-    for name in dict.fromkeys(each.model for each in work.encoders):
-        if not (folder / name / "config.json").exists():
+    needed = [each.model for each in work.encoders] if work.encoders else [work.pipeline, "taesd"]
+    for name in dict.fromkeys(needed):
+        if not any((folder / name / file).exists() for file in ("config.json", "model_index.json")):
             log(f"making {name}")
             _models()[name].make(folder / name, size)
     bundle = folder / f"{work.bundle}.chiasm"
@@ -158,12 +170,15 @@ def _export(work: Work, folder: Path, bundle: Path, size: Size) -> None:
     from ...export.settings import Settings
 
     recipe = folder / f"{work.bundle}.toml"
-    recipe.write_text("".join(_recipe(work, folder)), encoding="utf-8")
+    recipe.write_text("".join((_drawing if work.pipeline else _recipe)(work, folder, size)), encoding="utf-8")
     assembly, _ = open_assembly(recipe, ())
+    settings = Settings(precisions=("fp32", "int8-cpu"), samples=6, checks=3, rounds=9, pass_s=1.5, ranking_s=10.0)
+    if work.pipeline:  # INT8 without captures: of matrix products only
+        export(assembly, bundle, settings=settings)
+        return
     samples = captures(work, 6, size, seed=100)
     names = [str(each.modality) for each in work.encoders]
     given = {name: [_packet(name, one[name]) for one in samples] for name in names}
-    settings = Settings(precisions=("fp32", "int8-cpu"), samples=6, checks=3, rounds=9, pass_s=1.5, ranking_s=10.0)
     export(assembly, bundle, calibration=Calibration(given), settings=settings)
 
 
@@ -178,7 +193,12 @@ def _packet(modality: str, value: Any) -> Packet:
     return Packet(modality, value, 0.0, RATE if modality == "audio" else None)
 
 
-def _recipe(work: Work, folder: Path) -> Iterator[str]:
+def _drawing(work: Work, folder: Path, size: Size) -> Iterator[str]:
+    yield f'[decoder]\ncheckpoint = "{work.pipeline}"\nvae = "taesd"\nsteps = [1, {max(2, work.steps)}]\n'
+    yield f"height = {SIDE}\nwidth = {SIDE}\n" if size == "real" else ""
+
+
+def _recipe(work: Work, folder: Path, size: Size) -> Iterator[str]:
     if work.fused:
         from .fusing import write_weights
 
