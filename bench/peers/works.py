@@ -54,8 +54,8 @@ class Encoder:
 @dataclass(frozen=True)
 class Work:
     """One race. `network`: what is in front of the network is left out. `kept`: these modalities do not change from
-    step to step. `width`: of the fusion, for the fused step. `pipeline`: the zoo's diffusers pipeline that draws, with its
-    `steps` and `guidance` (1: none), the tiny autoencoder in place of its own.
+    step to step. `width`: of the fusion, for the fused step. `pipeline`: the zoo's diffusers pipeline that draws, with
+    its `steps` and `guidance` (1: none), the tiny autoencoder in place of its own.
     """
 
     name: str
