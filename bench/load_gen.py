@@ -72,7 +72,8 @@ def run_load_gen(settings: Settings, scenario: str, out: Path, progress: Progres
         "scenario": scenario,
         "valid": summary.get("Result is") == "VALID",
         "asked": {
-            "seconds": settings.seconds, "fewest_queries": QUERIES[scenario], "service_ms": 1000.0 * sum(service) / len(service),
+            "seconds": settings.seconds, "fewest_queries": QUERIES[scenario],
+            "service_ms": 1000.0 * sum(service) / len(service),
             **({"qps": asked.server_target_qps, "latency_ms": asked.server_target_latency_ns / 1e6}
                if scenario == "server" else {}),
         },
