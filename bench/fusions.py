@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from itertools import combinations
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from ..runtime.bundle import Bundle
     from ..runtime.manifest import Manifest
 
-__all__ = ["bench_fusions", "fusion_table", "subsets"]
+__all__ = ["bench_fusions", "fusion_tables", "subsets"]
 
 _LEAST = 5
 """Rounds, however short the bench."""
@@ -136,26 +136,31 @@ def _work(
     return {one: sum(each for name, each in encoders.items() if name not in one) / whole for one in sets}
 
 
-def fusion_table(report: Mapping[str, Any]) -> Table:
-    """Sets down, kinds across: milliseconds, and the accuracy of the first head."""
+def fusion_tables(report: Mapping[str, Any]) -> Iterator[Table]:
+    """Sets down, kinds across: milliseconds, then, where it is known, how often the first head is right."""
+    memory = report["peak_rss_mib"]
+    took = _table(report, "a decision, p50, ms", lambda row: f"{row['latency_ms']['p50']:.2f}")
+    took.add_row("MiB, fresh process", "", *(f"{each:.0f}" for each in memory.values()))
+    yield took
+    if any(row["accuracy"] for row in report["rows"]):
+        yield _table(report, "first head right, %", _right)
+
+
+def _table(report: Mapping[str, Any], title: str, cell: Callable[[Mapping[str, Any]], str]) -> Table:
     from rich.table import Table
 
-    rows: Sequence[Mapping[str, Any]] = report["rows"]
-    kinds = list(dict.fromkeys(row["fusion"] for row in rows))
-    table = Table(title="p50 in ms, right in % of the first head", title_justify="left", box=None, padding=(0, 2, 0, 0))
-    table.add_column("present")
-    table.add_column("skipped", justify="right")
-    for kind in kinds:
-        table.add_column(kind, justify="right")
-    for one in dict.fromkeys(tuple(row["present"]) for row in rows):
-        mine = {row["fusion"]: row for row in rows if tuple(row["present"]) == one}
-        cells = [f"{row['latency_ms']['p50']:.2f}{_right(row)}" for row in mine.values()]
-        table.add_row("+".join(one), f"{100 * next(iter(mine.values()))['skipped']:.0f} %", *cells)
-    memory = [f"{report['peak_rss_mib'][kind]:.0f}" for kind in kinds]
-    table.add_row("peak MiB, fresh process", "", *memory)
+    kinds = list(report["peak_rss_mib"])
+    table = Table(title=title, title_justify="left", box=None, padding=(0, 1, 0, 0))
+    table.add_column("present", no_wrap=True)
+    for name in ("skipped", *kinds):
+        table.add_column(name, justify="right")
+    for one in dict.fromkeys(tuple(row["present"]) for row in report["rows"]):
+        mine = {row["fusion"]: row for row in report["rows"] if tuple(row["present"]) == one}
+        skipped = f"{100 * next(iter(mine.values()))['skipped']:.0f} %"
+        table.add_row("+".join(one), skipped, *(cell(mine[kind]) for kind in kinds))
     return table
 
 
 def _right(row: Mapping[str, Any]) -> str:
     accuracy = row["accuracy"]
-    return "" if not accuracy else f" {100 * next(iter(accuracy.values())):.1f}"
+    return f"{100 * next(iter(accuracy.values())):.1f}" if accuracy else "-"

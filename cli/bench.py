@@ -48,7 +48,7 @@ def command(
         float | None,
         typer.Option(metavar="HZ", help="Rate of fixed-rate in Hz; default: the bundle's fastest.", min=0.1),
     ] = None,
-    repeats: Annotated[int, typer.Option(metavar="COUNT", help="Fresh processes of the startup scenario.", min=1)] = 5,
+    repeats: Annotated[int, typer.Option(metavar="COUNT", help="Fresh processes, of startup or a peer.", min=1)] = 5,
     seed: Annotated[int, typer.Option(metavar="NUMBER", help="Seed of the synthetic captures.", min=0)] = 0,
     only: Annotated[
         list[str] | None,

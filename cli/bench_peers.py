@@ -43,14 +43,15 @@ def bench_peers(
 
 def bench_fusion(settings: Settings, out: Path | None, as_json: bool) -> None:
     """Measure, print, write."""
-    from ..bench.fusions import bench_fusions, fusion_table
+    from ..bench.fusions import bench_fusions, fusion_tables
 
     _can_write(out)
     with progress("bench fusion") as advance:
         report = bench_fusions(settings, advance)
     _hand_over(report, out, as_json)
     if not as_json:
-        stdout().print(fusion_table(report))
+        for table in fusion_tables(report):
+            stdout().print(table)
 
 
 def bench_loadgen(settings: Settings, scenario: str, out: Path | None, as_json: bool) -> None:

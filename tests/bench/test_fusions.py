@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from chiasm.bench.fusions import bench_fusions, fusion_table, subsets
+from chiasm.bench.fusions import bench_fusions, fusion_tables, subsets
 from chiasm.bench.settings import Settings
 from chiasm.runtime.bundle import open_bundle
 
@@ -35,4 +35,4 @@ def test_skipped_work_is_that_of_the_absent_encoders(tiny: Path) -> None:
     a, b, *_ = manifest.fused.order
     assert pairs[a, b] == pytest.approx(singles[a] + singles[b] - sum(singles.values()) / 3)
     assert set(report["peak_rss_mib"]) == set(manifest.fused.kinds)
-    assert fusion_table(report).row_count == 16
+    assert next(fusion_tables(report)).row_count == 16
