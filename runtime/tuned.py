@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-from importlib import metadata
 from pathlib import Path
 from typing import Literal
 
@@ -150,6 +149,8 @@ def _versions() -> dict[str, str]:
 
 
 def _version(package: str) -> str | None:
+    from importlib import metadata  # it brings the package email: 20 ms that few need
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:

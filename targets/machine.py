@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import platform
 from dataclasses import asdict, dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +67,8 @@ def packages() -> dict[str, str]:
 
 
 def _version(package: str) -> str | None:
+    from importlib import metadata  # it brings the package email: 20 ms that few need
+
     try:
         return metadata.version(package)
     except metadata.PackageNotFoundError:
