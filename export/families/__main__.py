@@ -36,7 +36,7 @@ as in diffusers, up to one grey level of 255.
 
 def page() -> str:
     """The whole page."""
-    return HEAD + _encoders() + PIPELINES + _pipelines() + costs()
+    return HEAD + _encoders() + PIPELINES + _pipelines() + costs(families())
 
 
 def _pipelines() -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -20,21 +20,24 @@ largest value, on three inputs (at most 1e-4). *FP16*, *INT8*: lowest cosine wit
 what the arithmetic loses, not what a trained model would. *ms*: median of one run, all variants taking turns; a graph
 above 64 MB has both cores, a smaller one has one. INT8 is dynamic for matrix products and static, with ranges from
 made-up captures, for convolutions; where no INT8 graph came within its tolerance of 0.99, the best one's cosine stands
-in brackets.
+in brackets. The machine was busy with other work meanwhile: a ratio says more than a time. {missing}
 
 | model | encodes | error | FP16 | INT8 | MB FP32 | MB INT8 | ms FP32 | ms INT8 | faster |
 |---|---|--:|--:|--:|--:|--:|--:|--:|--:|
 """
 
 
-def costs(path: Path = MEASURED) -> str:
-    """The section; nothing where nothing was measured."""
+def costs(families: Collection[str], path: Path = MEASURED) -> str:
+    """The section, which names those of `families` that were not measured; nothing where nothing was."""
     if not path.is_file():
         return ""
     found = json.loads(path.read_text("utf-8"))
     where = found["machine"]
     machine = f"{where['cpu']} ({', '.join(where['isa'])}), {where['cores']} cores"
-    head = _HEAD.format(machine=machine, when=found["when"])
+    measured = {each.get("family") for each in found["models"].values()}
+    rest = ", ".join(sorted(set(families) - measured))
+    missing = f"**Not measured yet**: {rest}." if rest else ""
+    head = _HEAD.format(machine=machine, when=found["when"], missing=missing)
     return head + "\n".join(line for name, each in found["models"].items() for line in _lines(name, each)) + "\n"
 
 
