@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from importlib import util
 from typing import Any
@@ -92,7 +93,9 @@ def _extractor(name: str, kind: str, waveform: Floats, **options: Any) -> dict[s
         return {}
     import transformers
 
-    extractor = getattr(transformers, kind)(**options)
+    with warnings.catch_warnings():  # of its own constants: a filter narrower than a step of the transform
+        warnings.simplefilter("ignore")
+        extractor = getattr(transformers, kind)(**options)
     return {name: lambda: extractor(waveform, sampling_rate=RATE, return_tensors="np")}
 
 

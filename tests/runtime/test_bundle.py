@@ -30,7 +30,11 @@ def _variant(manifest: dict[str, Any], part: str = "image") -> dict[str, Any]:
 def test_a_good_bundle_opens(tiny: Path) -> None:
     bundle = open_bundle(tiny)
     assert bundle.manifest.model.name == "tiny"
-    assert bundle.graph("image", "fp32") == OnnxGraph((tiny / IMAGE).read_bytes())
+    graph = bundle.graph("image", "fp32")
+    assert graph == OnnxGraph((tiny / IMAGE).read_bytes(), origin=graph.origin)
+    assert graph.origin is not None
+    assert (graph.origin.part, graph.origin.precision) == ("image", "fp32")
+    assert graph.origin.digest == bundle.variant("image", "fp32").sha256
     assert bundle.read("tokenizer.json") == (tiny / "tokenizer.json").read_bytes()
     assert set(bundle.files) == {f.relative_to(tiny).as_posix() for f in tiny.rglob("*.*") if f.is_file()} - {
         "manifest.json"
