@@ -22,7 +22,7 @@ from chiasm.export.model import parse  # noqa: E402
 from chiasm.export.recipe import CaptionsRecipe  # noqa: E402
 from chiasm.export.report import FILE, decode  # noqa: E402
 from chiasm.export.suggest import suggest  # noqa: E402
-from chiasm.export.verify import failures, verify  # noqa: E402
+from chiasm.export.verify import verify  # noqa: E402
 from chiasm.runtime import ChiasmError, InputError, Packet, Pipeline, load  # noqa: E402
 
 WEIGHTS = ((1, 0.3, 3.0), (2, 0.3, 2.5), (4, 0.4, 4.0))
@@ -48,7 +48,7 @@ def pictures(count: int = PICTURES) -> list[np.ndarray[Any, Any]]:
 
 def bundle_of(folder: Path, out: Path, precisions: tuple[str, ...]) -> Path:
     captures = Calibration({"image": [Packet("image", each) for each in pictures(6)]})
-    return export(folder, out, calibration=captures, settings=Settings(precisions, checks=6, rounds=1))
+    return export(folder, out, calibration=captures, settings=Settings(precisions, rounds=1))
 
 
 @pytest.fixture(scope="module", params=WEIGHTS, ids=lambda each: f"seed {each[0]}")
@@ -126,19 +126,17 @@ def test_a_bundle_in_every_precision_is_verified(made: Made) -> None:
         outputs = report.parts[part].variants["fp32"].outputs
         assert set(outputs) == {each.name for each in bundle.manifest.parts[part].outputs}
         assert max(each.max_relative_error for each in outputs.values()) <= 1e-4
-    assert report.parts["caption.step"].feeds == 6
+    feeds = {part: each.feeds for part, each in report.parts.items()}
+    assert feeds["caption.step"] >= 6
     shares = {name: each.same_token for name, each in report.parts["caption.step"].variants.items()}
     assert shares["fp32"] == 1.0
     assert all(share is not None and 0.5 <= share <= 1 for share in shares.values())
     assert report.parts["caption.prefill"].variants["fp32"].same_token is None
-    captures = Calibration({"image": [Packet("image", each) for each in pictures(3)]})
+    captures = Calibration({"image": [Packet("image", each) for each in pictures(6)]})
     for assembly in (None, what_verify_compares_with(str(made.folder))):
         again = verify(bundle, captures, assembly=assembly)
-        # INT8 was held to its tolerance on other pictures, and random weights leave it little room.
-        for each in failures(again, bundle.manifest.fused.default):
-            assert each.precision == "int8-cpu"
-            assert each.figure > 0.9
-        assert set(again.parts) == set(report.parts)
+        assert again.passed
+        assert {part: each.feeds for part, each in again.parts.items()} == feeds
     with load(bundle.path, precision="fp16") as half:
         for picture in pictures(3):
             first = [each.caption(image=picture, max_tokens=1).tokens for each in (half, made.pipeline)]
