@@ -112,7 +112,7 @@ def build_all(bundle: Path, folder: Path, told: Callable[[str], object]) -> dict
         again += compile_engines(opened, plan_engines(opened, wish, store), wish, store)
     seconds = time.perf_counter() - start
     graphs: dict[tuple[str, str], int] = {
-        (part, each.precision): each.bytes + sum(one.bytes for one in each.external)
+        (part, each.precision): each.nbytes
         for part, spec in opened.manifest.parts.items() for each in spec.variants
     }  # fmt: skip
     return {

@@ -100,7 +100,7 @@ def _caption(pipeline: Pipeline, file: str, asked: dict[str, Any]) -> dict[str, 
 def _files(places: Sequence[str]) -> Iterator[str]:
     """Pictures as they are named, and those of a folder in the order of their names."""
     from ..runtime.errors import InputError
-    from ..runtime.sources.pictures import SUFFIXES
+    from ..runtime.sources.pictures import SUFFIXES, pictures_in
 
     if not places:
         raise InputError("no picture is given", expected="--image PICTURE, once or more")
@@ -109,7 +109,7 @@ def _files(places: Sequence[str]) -> Iterator[str]:
         if not folder.is_dir():
             yield place
             continue
-        found = sorted(each for each in folder.iterdir() if each.suffix.lower() in SUFFIXES and each.is_file())
+        found = pictures_in(folder)
         if not found:
             raise InputError(f"{place} holds no picture", expected=f"files of {', '.join(sorted(SUFFIXES))}")
         yield from map(str, found)

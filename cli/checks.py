@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -57,10 +56,10 @@ def _library(each: Readiness, there: Mapping[str, str | None]) -> Check:
 
 
 def _installed() -> dict[str, str]:
+    from ..targets.machine import version_of
     from ..targets.readiness import LIBRARIES
 
-    found = {name.lower(): each.version for each in metadata.distributions() if (name := each.metadata["Name"])}
-    return {package: found[package] for package in LIBRARIES if package in found}
+    return {package: version for package in LIBRARIES if (version := version_of(package)) is not None}
 
 
 def gpu_variants(path: Path) -> dict[str, str]:

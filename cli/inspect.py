@@ -107,10 +107,10 @@ def _parts(manifest: Manifest) -> Any:
     for name, part in manifest.parts.items():
         for index, variant in enumerate(part.variants):
             star = " *" if variant.precision == part.preferred else ""
-            size = variant.bytes + sum(file.bytes for file in variant.external)
+            size = f"{variant.nbytes / 1024:,.0f}"
             error, cosine = f"{variant.max_relative_error:.1e}", f"{variant.cosine:.5f}"
             gives = _gives(part) if index == 0 else ""
-            table.add_row("" if index else name, variant.precision + star, f"{size / 1024:,.0f}", error, cosine, gives)
+            table.add_row("" if index else name, variant.precision + star, size, error, cosine, gives)
     table.caption = "* preferred on a CPU; error (largest relative) and cosine are against the trained model in FP32"
     table.caption_justify = "left"
     return table

@@ -18,7 +18,7 @@ from ..runtime.preprocess.audio import heard
 from ..runtime.preprocess.image import image_tensor
 from ..runtime.preprocess.series import series_tensor
 from ..runtime.sources import is_live, open_source
-from ..runtime.sources.pictures import SUFFIXES
+from ..runtime.sources.pictures import pictures_in
 from ..runtime.values import Array, Packet
 from .calibrate import Calibration
 
@@ -86,11 +86,9 @@ def _files(modality: Modality, place: str) -> list[str]:
     folder = Path(place)
     if not folder.is_dir():
         return [place]
-    files = [path for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
     if isinstance(modality, ImageModality):
-        files = [path for path in files if path.suffix.lower() in SUFFIXES]
-        return [str(path) for path in files] or [place]
-    return [str(path) for path in files]
+        return [str(path) for path in pictures_in(folder)] or [place]
+    return [str(path) for path in sorted(folder.iterdir()) if path.is_file() and not path.name.startswith(".")]
 
 
 def _check(modality: Modality, packet: Packet, uri: str) -> None:

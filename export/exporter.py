@@ -139,7 +139,7 @@ def _part_report(work: Workshop, part: str, chosen: Precision, entries: tuple[Va
     variants = {
         name: VariantReport(
             outputs=dict(made.differences),
-            bytes=entry.bytes + sum(each.bytes for each in entry.external),
+            bytes=entry.nbytes,
             milliseconds=made.milliseconds,
             method=made.method,
             kept=made.kept,

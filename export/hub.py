@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -151,10 +152,10 @@ class HubFolder:
 
 
 @contextmanager
-def quiet() -> Iterator[None]:
-    """transformers without its advice and progress bars; `MissingExtraError` where there is none."""
+def quiet(library: str = "transformers") -> Iterator[None]:
+    """transformers, or diffusers, without advice and progress bars; `MissingExtraError` where there is none."""
     try:
-        from transformers.utils import logging
+        logging = import_module(f"{library}.utils").logging
     except ModuleNotFoundError as error:
         raise MissingExtraError(error.name or "torch", "export", "Reading a checkpoint") from error
     verbosity = logging.get_verbosity()

@@ -7,9 +7,8 @@ own (`runtime/backends/_builder.py`), under a lock, and kept whole or not at all
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 from collections.abc import Iterable, Sequence
-from importlib import metadata
 
 import msgspec
 
@@ -21,6 +20,7 @@ from ..runtime.errors import EngineError, InputError
 from ..runtime.manifest import Manifest
 from ..targets.catalogue import find_target
 from ..targets.detect import detect
+from ..targets.machine import version_of
 from ..targets.readiness import RTX_CAPABILITIES
 from ..targets.schema import Target, TargetError
 
@@ -120,12 +120,9 @@ def vendor_version(vendor: str) -> str:
     """The version that would build, found without importing it where that can be. Raises `EngineError`."""
     if vendor not in VENDORS:
         raise EngineError("No such vendor of engines", found=vendor, expected=" or ".join(VENDORS))
-    if importlib.util.find_spec(VENDORS[vendor].module) is not None:
-        try:
-            return metadata.version(vendor)
-        except metadata.PackageNotFoundError:  # JetPack's own has no metadata in a virtual environment
-            pass
-    return str(load_vendor(vendor).__version__)
+    there = importlib.util.find_spec(VENDORS[vendor].module) is not None
+    # JetPack's own has no metadata in a virtual environment: then the module is asked.
+    return (version_of(vendor) if there else None) or str(load_vendor(vendor).__version__)
 
 
 def plan_engines(bundle: Bundle, wish: Wish, store: EngineStore) -> list[Job]:
@@ -152,7 +149,7 @@ def key_of(manifest: Manifest, part: str, precision: str, wish: Wish, version: s
     variant = next(each for each in spec.variants if each.precision == precision)
     flags = {name: str(value) for name in ("level", "workspace") if (value := getattr(wish, name)) is not None}
     return Key(
-        part=part, precision=precision, graph="+".join((variant.sha256, *(each.sha256 for each in variant.external))),
+        part=part, precision=precision, graph=variant.digest,
         vendor=wish.vendor, version=version, capabilities=tuple(sorted(wish.capabilities, key=_number)),
         shapes={each.name: each.shape for each in spec.inputs}, flags=flags,
     )  # fmt: skip
@@ -179,7 +176,7 @@ def _job(
             expected=" or ".join(_VARIANTS[wish.precision]), fix="Export the bundle with --precision fp16.",
         )  # fmt: skip
     key = key_of(manifest, part, precision, wish, version)
-    size = variants[precision].bytes + sum(each.bytes for each in variants[precision].external)
+    size = variants[precision].nbytes
     seconds, mib = _expected(key, size, earlier)
     there = store.holds(key) is not None
     return Job(key=key, graph_bytes=size, there=there, expected_s=seconds, expected_mib=mib)

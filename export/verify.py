@@ -255,7 +255,7 @@ def _parts(
 def _size(part: Part, precision: str) -> int:
     """Bytes of a variant with its weights."""
     variant = next(each for each in part.variants if each.precision == precision)
-    return variant.bytes + sum(each.bytes for each in variant.external)
+    return variant.nbytes
 
 
 def _source(assembly: Assembly, part: str) -> PartSource:

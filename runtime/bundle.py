@@ -96,7 +96,7 @@ class Bundle:
         then names a listed, checked file in the graph's own folder.
         """
         variant = self.variant(part, precision)
-        origin = Origin(part, precision, _digest(variant), engine_folder(self.path))
+        origin = Origin(part, precision, variant.digest, engine_folder(self.path))
         outside = sum(item.bytes for item in variant.external)
         if outside <= INLINE:
             whole = inline_external_data(self.read(variant.file), self._inside(variant))
@@ -198,11 +198,6 @@ def _hashes(manifest: Manifest) -> dict[str, tuple[str, int | None]]:
             found.update({entry.file: (entry.sha256, entry.bytes) for entry in entries})
     found.update({file: (sha256, None) for file, sha256 in manifest.files.items()})
     return found
-
-
-def _digest(variant: Variant) -> str:
-    """What a variant is made of: the hashes of its graph and of the files that this refers to."""
-    return "+".join((variant.sha256, *(each.sha256 for each in variant.external)))
 
 
 def _external(variant: Variant, location: str) -> str:

@@ -35,7 +35,7 @@ from .spaces import digest, space_of, unit
 if TYPE_CHECKING:
     from .pipeline import Pipeline
 
-__all__ = ["EXACT", "Header", "Hit", "Index", "files_of", "index_folder"]
+__all__ = ["EXACT", "Header", "Hit", "Index", "files_of", "index_folder", "open_usearch"]
 
 _MAGIC = b"chiasm index 1\n"
 _MAX_HEADER = 2**30
@@ -73,7 +73,7 @@ class Hit:
     cosine: float
 
 
-def _usearch() -> Any:
+def open_usearch() -> Any:
     """The library, after ONNX Runtime: importing that one second ends the process (usearch 2.26, onnxruntime 1.32)."""
     with suppress(ImportError):
         importlib.import_module("onnxruntime")
@@ -97,7 +97,7 @@ class Index:
     @classmethod
     def open(cls, path: str | Path, pipeline: Pipeline) -> Index:
         """Read an index file. Raises InputError when it is damaged, or of another bundle; MissingExtraError."""
-        library = _usearch()
+        library = open_usearch()
         header, blob = _parted(Path(path))
         model, mine = pipeline.manifest.model, digest(pipeline.manifest)
         if header.bundle != mine:
@@ -217,7 +217,7 @@ def index_folder(
     `modality`: whose files; None: the first that there are files for. Returns the header, and file → complaint for the
     files that could not be read, which are left out. Raises InputError, SinkError, MissingExtraError.
     """
-    library = _usearch()
+    library = open_usearch()
     folder = Path(folder)
     chosen, files = _chosen(pipeline.manifest, folder, modality)
     check_output(out)

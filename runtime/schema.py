@@ -80,6 +80,16 @@ class Variant(_Struct, frozen=True, kw_only=True):
     cosine: float
     external: tuple[ExternalFile, ...] = ()
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the graph with the files that it refers to."""
+        return self.bytes + sum(each.bytes for each in self.external)
+
+    @property
+    def digest(self) -> str:
+        """What it is made of: the hashes of the graph and of the files that it refers to."""
+        return "+".join((self.sha256, *(each.sha256 for each in self.external)))
+
 
 class Part(_Struct, frozen=True, kw_only=True):
     """One graph: its tensors and its variants. `preferred`: the precision measured best on a CPU at export."""

@@ -13,7 +13,6 @@ from typing import Literal
 
 import msgspec
 
-from ..targets.machine import machine
 from .backends import SessionOptions
 from .bundle import Bundle
 from .errors import ChiasmError, InputError
@@ -95,9 +94,12 @@ def tuned_folder(bundle: Path) -> Path:
 
 def basis_of(bundle: Bundle) -> Basis:
     """This host, what is installed, and that bundle."""
+    from ..targets.machine import machine, version_of  # only where a choice lies beside a bundle
+
     here = machine()
+    versions = {name: version for name in _VERSIONS if (version := version_of(name)) is not None}
     raw = (bundle.path / "manifest.json").read_bytes()
-    return Basis(here.cpu, here.arch, here.cores, here.isa, _versions(), hashlib.sha256(raw).hexdigest())
+    return Basis(here.cpu, here.arch, here.cores, here.isa, versions, hashlib.sha256(raw).hexdigest())
 
 
 def encode(tuned: Tuned) -> bytes:
@@ -141,17 +143,3 @@ def _read(path: Path, bundle: Bundle) -> Tuned:
             if choice.threads is not None and not 1 <= choice.threads <= 256:
                 raise InputError("not a number of threads", found=choice.threads, expected="1 to 256")
     return found
-
-
-def _versions() -> dict[str, str]:
-    found = {name: _version(name) for name in _VERSIONS}
-    return {name: version for name, version in found.items() if version is not None}
-
-
-def _version(package: str) -> str | None:
-    from importlib import metadata  # it brings the package email: 20 ms that few need
-
-    try:
-        return metadata.version(package)
-    except metadata.PackageNotFoundError:
-        return None

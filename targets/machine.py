@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Machine", "machine", "packages"]
+__all__ = ["Machine", "machine", "packages", "version_of"]
 
 _PACKAGES = (
     "chiasm", "numpy", "msgspec", "tokenizers", "onnxruntime", "onnxruntime-gpu", "opencv-python",
@@ -62,11 +62,11 @@ def machine(proc: Path = Path("/proc")) -> Machine:
 
 def packages() -> dict[str, str]:
     """Versions of the packages that matter and are installed."""
-    versions = {name: _version(name) for name in _PACKAGES}
-    return {name: version for name, version in versions.items() if version is not None}
+    return {name: version for name in _PACKAGES if (version := version_of(name)) is not None}
 
 
-def _version(package: str) -> str | None:
+def version_of(package: str) -> str | None:
+    """The installed version of a package; None where there is none."""
     from importlib import metadata  # it brings the package email: 20 ms that few need
 
     try:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ...kernels import Memory, similarity_topk
+from ...runtime.index import open_usearch
 from ...targets import machine
 from . import Call, Case, absences
 
@@ -88,11 +89,8 @@ def _usearch(memory: Memory, queries: Floats, threads: int) -> dict[str, Call]:
     """usearch on the same rows; of int8 its queries are int8 too."""
     if util.find_spec("usearch") is None:
         return {}
-    if util.find_spec("onnxruntime"):
-        import onnxruntime  # noqa: F401 - loaded after usearch, whose library brings a C++ runtime of its own, it crashes
-
-    from usearch.index import MetricKind, search
-
+    library = open_usearch()
+    kind = library.MetricKind.Cos
     scale = 127 / np.abs(queries).max() if memory.rows.dtype == np.int8 else 1.0
     asked: NDArray[Any] = (queries * scale).astype(memory.rows.dtype)
-    return {USEARCH: lambda: search(memory.rows, asked, TOP, MetricKind.Cos, exact=True, threads=threads)}
+    return {USEARCH: lambda: library.search(memory.rows, asked, TOP, kind, exact=True, threads=threads)}

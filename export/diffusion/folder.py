@@ -7,17 +7,17 @@ that we know, never by the library that model_index.json gives.
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...runtime.errors import CheckpointError, MissingExtraError
+from ..hub import quiet
 
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["PipelineFolder", "class_of", "is_pipeline", "load_network", "quiet", "read_json", "weight_files"]
+__all__ = ["PipelineFolder", "class_of", "is_pipeline", "load_network", "read_json", "weight_files"]
 
 INDEX = "model_index.json"
 _STEM = "diffusion_pytorch_model"
@@ -107,7 +107,7 @@ def load_network(path: Path, kind: str) -> torch.nn.Module:
     """
     tensors = _tensors(path)
     config = read_json(path / "config.json")
-    with quiet():
+    with quiet("diffusers"):
         import diffusers
         import torch
 
@@ -195,18 +195,3 @@ def weight_files(path: Path) -> list[str]:
             fix=_CONVERT.format(file=pickles[0], folder=path, stem=_STEM),
         )  # fmt: skip
     raise CheckpointError(f"{path} has no weights", expected=f"{_STEM}.safetensors")
-
-
-@contextmanager
-def quiet() -> Iterator[None]:
-    """diffusers without its advice; `MissingExtraError` where there is none."""
-    try:
-        from diffusers.utils import logging
-    except ModuleNotFoundError as error:
-        raise MissingExtraError(error.name or "diffusers", "export", "Reading a pipeline") from error
-    verbosity = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(verbosity)

@@ -6,6 +6,7 @@ computer's own memory, so the order of calls, the shapes and the errors are test
 
 from __future__ import annotations
 
+import importlib.util
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,11 +16,19 @@ from ..engines import EngineStore, Key
 from ..errors import BackendError, EngineError
 from ..values import Array, OnnxGraph, TensorSpec
 from ._builder import ensure
-from ._gpu import Gpu, Scratch
+from ._gpu import Gpu, Scratch, why_no_gpu
 from ._nvinfer import VENDORS, Order, Vendor, load_vendor
-from .base import SessionOptions
+from .base import SessionOptions, check_feeds
 
-__all__ = ["EngineBackend", "EngineSession"]
+__all__ = ["EngineBackend", "EngineSession", "why_not"]
+
+
+def why_not(vendor: str) -> str | None:
+    """None where the vendor's module, PyCUDA and a GPU are there; else what would bring what is missing."""
+    known = VENDORS[vendor]
+    if importlib.util.find_spec(known.module) is None:
+        return f"{known.module} is not installed; {known.command}"
+    return why_no_gpu()
 
 
 class EngineSession:
@@ -42,15 +51,9 @@ class EngineSession:
         """Copy in, compute, copy out: all in one stream's order, waited for at the end."""
         if self._context is None:
             raise BackendError("The session is closed")
-        if feeds.keys() != self._feeds.keys():
-            raise BackendError("Wrong inputs", found=", ".join(feeds), expected=", ".join(self._feeds))
+        check_feeds(feeds, self._feeds)
         for name, value in feeds.items():
-            own = self._feeds[name]
-            if value.shape != own.shape or value.dtype != own.dtype:
-                raise BackendError(
-                    f"Input {name}", found=f"{value.dtype} {value.shape}", expected=f"{own.dtype} {own.shape}"
-                )
-            own[...] = value
+            self._feeds[name][...] = value
         with self._gpu.active():
             for name, own in self._feeds.items():
                 self._gpu.put(self._there[name], own)

@@ -35,7 +35,7 @@ class Vendor(msgspec.Struct, frozen=True):
 VENDORS = {
     each.name: each
     for each in (
-        Vendor("tensorrt_rtx", "tensorrt_rtx", True, "pip install tensorrt-rtx"),
+        Vendor("tensorrt_rtx", "tensorrt_rtx", True, "pip install 'chiasm[rtx]'"),
         Vendor("tensorrt", "tensorrt", False, "build on the device, with TensorRT 10.3 or newer (JetPack brings it)"),
     )
 }

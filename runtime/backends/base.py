@@ -6,9 +6,10 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
+from ..errors import BackendError
 from ..values import Array, OnnxGraph, TensorSpec
 
-__all__ = ["Backend", "Candidates", "Session", "SessionOptions"]
+__all__ = ["Backend", "Candidates", "Session", "SessionOptions", "check_feeds"]
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,17 @@ class SessionOptions:
 Candidates = tuple[tuple[SessionOptions, ...], tuple[dict[str, object], ...]]
 """What `chiasm tune` tries on a backend with so many cores: settings that are raced first, the default among them or
 its equal, and changes to the best of these that are raced after."""
+
+
+def check_feeds(feeds: Mapping[str, Array], buffers: Mapping[str, Array]) -> None:
+    """Raise `BackendError` unless the feeds are exactly the inputs, each of its buffer's dtype and shape."""
+    if feeds.keys() != buffers.keys():
+        raise BackendError("Wrong inputs", found=", ".join(feeds), expected=", ".join(buffers))
+    for name, value in feeds.items():
+        own = buffers[name]
+        if value.dtype != own.dtype or value.shape != own.shape:
+            found, expected = (f"{each.dtype} {each.shape}" for each in (value, own))
+            raise BackendError(f"Input {name}", found=found, expected=expected)
 
 
 class Session(Protocol):

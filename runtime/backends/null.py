@@ -12,7 +12,7 @@ import numpy as np
 
 from ..errors import BackendError
 from ..values import Array, OnnxGraph, TensorSpec
-from .base import SessionOptions
+from .base import SessionOptions, check_feeds
 
 __all__ = ["RANK", "NullBackend", "NullSession", "open_backend", "why_not"]
 
@@ -35,7 +35,7 @@ class NullSession:
     def __init__(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
-        self._expected = {spec.name: (np.dtype(spec.dtype), spec.shape) for spec in inputs}
+        self._expected = {spec.name: np.empty(spec.shape, spec.dtype) for spec in inputs}
         self._constants = {spec.name: _constant(spec) for spec in outputs}
         self.results = {name: value.copy() for name, value in self._constants.items()}
         self._open = True
@@ -44,12 +44,7 @@ class NullSession:
         """The constants of this graph, after checking the feeds."""
         if not self._open:
             raise BackendError("The session is closed")
-        if feeds.keys() != self._expected.keys():
-            raise BackendError("Wrong inputs", found=", ".join(feeds), expected=", ".join(self._expected))
-        for name, value in feeds.items():
-            if (value.dtype, value.shape) != self._expected[name]:
-                dtype, shape = self._expected[name]
-                raise BackendError(f"Input {name}", found=f"{value.dtype} {value.shape}", expected=f"{dtype} {shape}")
+        check_feeds(feeds, self._expected)
         for name, value in self._constants.items():
             self.results[name][...] = value
         return self.results

@@ -13,9 +13,15 @@ from ..values import Packet
 from .base import FileSource, existing_file, quiet
 from .containers import decode, have_pyav, open_container, rgb, stream_of
 
-__all__ = ["SUFFIXES", "ImageFile", "ImageFolder", "read_picture"]
+__all__ = ["SUFFIXES", "ImageFile", "ImageFolder", "pictures_in", "read_picture"]
 
 SUFFIXES = frozenset({".bmp", ".jpeg", ".jpg", ".png", ".ppm", ".tif", ".tiff", ".webp"})
+
+
+def pictures_in(folder: Path) -> list[Path]:
+    """The pictures of a folder in the order of their names; hidden files, which some systems strew, are left out."""
+    files = (file for file in folder.iterdir() if file.suffix.lower() in SUFFIXES and not file.name.startswith("."))
+    return sorted(file for file in files if file.is_file())
 
 
 def read_picture(path: Path) -> NDArray[np.uint8]:
@@ -72,7 +78,7 @@ class ImageFolder(FileSource):
         if not 0 < fps < float("inf"):
             raise SourceError(f"the folder {path} cannot be shown", found=f"fps {fps}", expected="a number above zero")
         self._fps = fps
-        self._files = sorted(file for file in Path(path).iterdir() if file.suffix.lower() in SUFFIXES)
+        self._files = pictures_in(Path(path))
         if not self._files:
             raise SourceError(
                 f"the folder {path} has no pictures",

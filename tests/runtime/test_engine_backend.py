@@ -167,7 +167,7 @@ def test_tensors_that_are_not_the_manifests(bundle: Path) -> None:
 def test_where_nothing_of_it_is_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.undo()
     for module, name in ((rtx, "tensorrt_rtx"), (trt, "tensorrt")):
-        monkeypatch.setattr(module.importlib.util, "find_spec", lambda asked, name=name: None)
+        monkeypatch.setattr(_engines.importlib.util, "find_spec", lambda asked, name=name: None)
         assert name in str(module.why_not())
     assert {"rtx", "trt"} <= set(backends.available())
     with pytest.raises(BackendError, match="backend rtx cannot run here"):

@@ -171,6 +171,6 @@ def test_a_wrong_width_is_not_believed(pair: Pipeline, made: Path, tmp_path: Pat
 
 def test_an_index_opened_first_leaves_room_for_a_pipeline() -> None:
     """usearch before onnxruntime ends the process: the one that imports usearch has to see to the order."""
-    words = "from chiasm.runtime import index; index._usearch(); import onnxruntime; print('alive')"
+    words = "from chiasm.runtime import index; index.open_usearch(); import onnxruntime; print('alive')"
     done = subprocess.run([sys.executable, "-c", words], capture_output=True, text=True, check=False)
     assert done.stdout.strip() == "alive", done.returncode
