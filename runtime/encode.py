@@ -18,15 +18,16 @@ class Encoder:
     stand in the tokens while the modality is absent.
     """
 
+    __slots__ = ("_encoding", "_packet", "_prepare", "_preparing", "_run", "_silent", "embedding", "modality", "runs",
+                 "tokens")  # fmt: skip
+
     def __init__(self, modality: str, session: Session, prepare: Callable[[Packet], dict[str, Array]]) -> None:
         self.modality = modality
-        self.stages = ("preprocess." + modality, "encode." + modality)
         self.tokens = session.results["tokens"]
-        self.runs = 0
-        self.prepare_s = 0.0
-        self.run_s = 0.0
-        self._run = session.run
         self.embedding = session.results["embedding"].reshape(-1)
+        self.runs = 0
+        self._preparing, self._encoding = "preprocess." + modality, "encode." + modality
+        self._run = session.run
         self._prepare = prepare
         self._packet: Packet | None = None
         self._silent = True
@@ -38,16 +39,17 @@ class Encoder:
             return False
         return last is packet or (isinstance(packet.data, str) and packet.data == last.data)
 
-    def encode(self, packet: Packet, *, keep: bool) -> bool:
-        """Encode, unless `keep` and unchanged. True when the encoder ran; `embedding` and `tokens` hold its answer."""
+    def encode(self, packet: Packet, timings: dict[str, float], *, keep: bool) -> bool:
+        """Encode, unless `keep` and unchanged. True when the encoder ran: `embedding` and `tokens` hold its answer, and
+        `timings` has the seconds of both stages."""
         if keep and not self._silent and self.holds(packet):
             return False
         start = perf_counter()
         feeds = self._prepare(packet)
         ready = perf_counter()
         self._run(feeds)
-        self.run_s = perf_counter() - ready
-        self.prepare_s = ready - start
+        timings[self._encoding] = perf_counter() - ready
+        timings[self._preparing] = ready - start
         self.runs += 1
         self._packet, self._silent = packet, False
         return True

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from .backends import Session
-from .values import Array
+from .values import Array, numbers
 
 __all__ = ["Fuser"]
 
@@ -17,22 +17,25 @@ class Fuser:
 
     def __init__(self, session: Session, order: Sequence[str], tokens: Mapping[str, Array]) -> None:
         self.runs = 0
-        self.presence = np.zeros((1, len(order)), np.float32)
-        self.age = np.zeros((1, len(order)), np.float32)
         self._run = session.run
-        self._weights = session.results["weights"]
         self._state = session.results["state"]
-        self._feeds: dict[str, Array] = {name: tokens[name] for name in order}
-        self._feeds |= {"presence": self.presence, "age": self.age}
+        self._weights = numbers(session.results["weights"])
+        presence, age = np.zeros((1, len(order)), np.float32), np.zeros((1, len(order)), np.float32)
+        self._feeds: dict[str, Array] = {name: tokens[name] for name in order} | {"presence": presence, "age": age}
+        self._presence, self._age = numbers(presence), numbers(age)
+        self._places = tuple(enumerate(order))
 
-    def run(self, present: Sequence[float], ages: Sequence[float]) -> tuple[Array, list[float]]:
-        """(state (1, S), weights of all modalities in order). `present` 0 or 1; `ages` in seconds, 0 where absent.
+    def run(self, ages: Mapping[str, float]) -> tuple[Array, dict[str, float]]:
+        """(state (1, S), weight of each present modality), from the ages in seconds of those that are present.
 
         The state is a view that the next run overwrites.
         """
-        self.presence[0] = present
-        self.age[0] = ages
+        presence, age = self._presence, self._age
+        for place, name in self._places:
+            old = ages.get(name)
+            presence[place] = 0.0 if old is None else 1.0
+            age[place] = old or 0.0
         self._run(self._feeds)
         self.runs += 1
-        weights: list[float] = self._weights.tolist()[0]
-        return self._state, weights
+        weights = self._weights
+        return self._state, {name: weights[place] for place, name in self._places if name in ages}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from .backends import Session
 from .errors import BackendError
 from .manifest import Head
-from .values import Array
+from .values import Array, numbers
 
 __all__ = ["Heads"]
 
@@ -23,30 +23,32 @@ class Heads:
         self.runs = dict.fromkeys(sessions, 0)
         self._sessions = list(sessions.items())
         self._classes = [
-            (name, head.labels, sessions[head.part].results[head.output])
+            (name, head.labels, numbers(sessions[head.part].results[head.output]))
             for name, head in heads.items()
             if head.kind == "classes"
         ]
         fused = [head for head in heads.values() if head.kind == "embedding"]  # none in a bundle without fusion
-        self._embedding = sessions[fused[0].part].results[fused[0].output] if fused else np.empty((1, 0), np.float32)
+        answer = sessions[fused[0].part].results[fused[0].output] if fused else np.empty((1, 0), np.float32)
+        self._embedding = answer[0]
 
     def run(self, state: Array) -> tuple[NDArray[np.float32], dict[str, dict[str, float]], dict[str, str]]:
         """(embedding (D,), scores[head][label] summing to 1, best label by head) of a state (1, S)."""
+        feeds = {"state": state}
         for part, session in self._sessions:
-            session.run({"state": state})
+            session.run(feeds)
             self.runs[part] += 1
         scores: dict[str, dict[str, float]] = {}
         labels: dict[str, str] = {}
         for name, known, answer in self._classes:
-            shares: list[float] = answer.tolist()[0]
+            shares: Sequence[float] = answer.tolist()
             if not 0.9 < sum(shares) < 1.1:  # NaN ends here
                 raise _unusable(name, shares)
             scores[name] = dict(zip(known, shares, strict=True))
             labels[name] = known[shares.index(max(shares))]
-        return self._embedding[0].copy(), scores, labels
+        return self._embedding.copy(), scores, labels
 
 
-def _unusable(head: str, shares: list[float]) -> BackendError:
+def _unusable(head: str, shares: Sequence[float]) -> BackendError:
     return BackendError(
         f"Head {head} gave no probabilities",
         found=shares,

@@ -19,16 +19,27 @@ def take_in(values: Mapping[str, Any], time_s: float | None, names: Sequence[str
     `time_s` None: the newest Packet's capture time, or 0. Raises InputError for an unknown modality, a packet of
     another modality, and one captured after `time_s`.
     """
-    given = {name: value for name, value in values.items() if value is not None}
-    for name in given:
+    packets: dict[str, Any] = {}
+    raw: list[str] = []
+    newest: float | None = None
+    for name, value in values.items():
+        if value is None:
+            continue
         if name not in names:
             raise unknown_modality(name, names)
-    captured = [value.time_s for value in given.values() if isinstance(value, Packet)]
-    now = max(captured, default=0.0) if time_s is None else time_s
-    packets = {name: _packet(name, value, now) for name, value in given.items()}
+        packets[name] = value
+        if not isinstance(value, Packet):
+            raw.append(name)
+        elif value.modality != name:
+            raise InputError(f"Given as {name}", found=f"a packet of {value.modality}", expected=f"a packet of {name}")
+        elif newest is None or value.time_s > newest:
+            newest = value.time_s
+    now = (newest or 0.0) if time_s is None else time_s
+    for name in raw:
+        packets[name] = _stamped(name, packets[name], now)
     ages = {name: now - packet.time_s for name, packet in packets.items()}
     for name, age in ages.items():
-        if not (math.isfinite(age) and age >= 0):
+        if not 0 <= age < math.inf:
             raise InputError(
                 f"The {name} packet comes from the future",
                 found=f"captured at {packets[name].time_s} s",
@@ -45,10 +56,6 @@ def unknown_modality(name: str, names: Sequence[str]) -> InputError:
     return InputError("This bundle has no such modality", found=name, expected=f"some of {', '.join(names)}", fix=fix)
 
 
-def _packet(name: str, value: Any, now: float) -> Packet:
-    if not isinstance(value, Packet):
-        pair = isinstance(value, tuple) and len(value) == 2
-        return Packet(name, value[0], now, value[1]) if pair else Packet(name, value, now)
-    if value.modality != name:
-        raise InputError(f"Given as {name}", found=f"a packet of {value.modality}", expected=f"a packet of {name}")
-    return value
+def _stamped(name: str, value: Any, now: float) -> Packet:
+    pair = isinstance(value, tuple) and len(value) == 2
+    return Packet(name, value[0], now, value[1]) if pair else Packet(name, value, now)

@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from time import perf_counter
-from types import MappingProxyType, TracebackType
+from types import MappingProxyType
 from typing import Any, Literal, TypeVar, cast
 
 import numpy as np
@@ -132,14 +132,15 @@ class Pipeline:
         Raises InputError for what cannot be used and in a bundle that does not decide, NoModalityError when nothing is
         present.
         """
-        self._must_decide()
+        if self.fusion is None:
+            self._must_decide()
         return self.step(take_in(packets, time_s, self.modalities))
 
     def step(self, snapshot: Snapshot) -> Result:
         """One decision from a snapshot."""
-        self._must_decide()
         with self._lock:
-            self._must_be_open()
+            if self._closed or self.fusion is None:
+                self._must_decide()
             return self._senses.decide(snapshot)
 
     def encode(self, *, time_s: float | None = None, **packets: Any) -> dict[str, NDArray[np.float32]]:
@@ -147,7 +148,7 @@ class Pipeline:
         snapshot = take_in(packets, time_s, self.modalities)
         with self._lock:
             self._must_be_open()
-            return self._senses.embeddings(self._senses.encode(snapshot, {})[0])
+            return dict(self._senses.embeddings(self._senses.encode(snapshot, {})[0]))
 
     def stream(
         self,
@@ -250,9 +251,7 @@ class Pipeline:
     def __enter__(self) -> Pipeline:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _locked(self, steps: Iterator[_Step]) -> Iterator[_Step]:
@@ -282,8 +281,9 @@ class Pipeline:
         return opened
 
     def _must_decide(self) -> None:
-        """Raise InputError, which says what the bundle does instead, when it has no fusion."""
+        """Raise InputError, which says what the bundle does instead, when it has no fusion; and see below."""
         _ = self.manifest.fused
+        self._must_be_open()
 
     def _must_be_open(self) -> None:
         if self._closed:

@@ -17,7 +17,7 @@ from .heads import Heads
 from .intake import unknown_modality
 from .preprocess import Preparer
 from .sessions import Sessions
-from .values import Result, Snapshot
+from .values import Embeddings, Result, Snapshot
 
 __all__ = ["Senses"]
 
@@ -37,9 +37,7 @@ class Senses:
             modality = bundle.modality(name)
             session = sessions.get(modality.part)
             self._encoders[name] = Encoder(name, session, preparer)
-        self._answers = [encoder.embedding for encoder in self._encoders.values()]
-        ends = np.cumsum([len(answer) for answer in self._answers], dtype=int).tolist()
-        self._places = {name: slice(a, b) for name, a, b in zip(self.names, [0, *ends], ends, strict=False)}
+        self._answers = {name: encoder.embedding.data for name, encoder in self._encoders.items()}
         tokens = {name: encoder.tokens for name, encoder in self._encoders.items()}
         self._fusion = None if fusion is None else manifest.fused.kinds[fusion]
         self._fuser = None if self._fusion is None else Fuser(sessions.get(self._fusion), self.names, tokens)
@@ -62,24 +60,22 @@ class Senses:
         timings: dict[str, float] = {}
         ages, encoded = self.encode(snapshot, timings)
         fusing = perf_counter()
-        state, weights = self.fuse(ages)
+        state, shares = self.fuse(ages)
         answering = perf_counter()
         embedding, scores, labels = self._heads.run(state)
         done = perf_counter()
         embeddings = self.embeddings(ages)
         timings["fuse"] = answering - fusing
         timings["heads"] = done - answering
-        shares = {name: weight for name, weight in zip(self.names, weights, strict=True) if name in ages}
         timings["total"] = perf_counter() - start
         return Result(
             snapshot.time_s, embedding, embeddings, scores, labels, shares, ages, timings, tuple(encoded), snapshot
         )
 
-    def embeddings(self, names: Iterable[str]) -> dict[str, NDArray[np.float32]]:
-        """modality → embedding (D,) of the packet that it saw last, read-only: slices of one copy of all of them."""
-        block = np.concatenate(self._answers)
-        block.setflags(write=False)
-        return {name: block[self._places[name]] for name in names}
+    def embeddings(self, names: Iterable[str]) -> Embeddings:
+        """modality → embedding (D,) of the packet that it saw last: a copy."""
+        answers = self._answers
+        return Embeddings({name: bytes(answers[name]) for name in names})
 
     def encode(self, snapshot: Snapshot, timings: dict[str, float]) -> tuple[dict[str, float], list[str]]:
         """(ages of the present modalities in order, modalities whose encoder ran)."""
@@ -90,10 +86,8 @@ class Senses:
                 encoder.silence()
                 continue
             ages[name] = age
-            if encoder.encode(packet, keep=keep):
+            if encoder.encode(packet, timings, keep=keep):
                 ran.append(name)
-                prepared, encoded = encoder.stages
-                timings[prepared], timings[encoded] = encoder.prepare_s, encoder.run_s
         if not ages or len(packets) > len(ages):
             self._explain(snapshot, ages)
         return ages, ran
@@ -102,11 +96,10 @@ class Senses:
         """(1, N, D) of the packet that a modality's encoder saw last; the next one overwrites it."""
         return self._encoders[name].tokens
 
-    def fuse(self, ages: Mapping[str, float]) -> tuple[NDArray[np.float32], list[float]]:
-        """(state (1, S), which the next call overwrites; weights of all modalities in order)."""
+    def fuse(self, ages: Mapping[str, float]) -> tuple[NDArray[np.float32], dict[str, float]]:
+        """(state (1, S), which the next call overwrites; weight of each present modality)."""
         assert self._fuser is not None  # the pipeline asks first whether there is a fusion
-        present = [1.0 if name in ages else 0.0 for name in self.names]
-        return self._fuser.run(present, [ages.get(name, 0.0) for name in self.names])
+        return self._fuser.run(ages)
 
     def _explain(self, snapshot: Snapshot, ages: Mapping[str, float]) -> None:
         """Raise for unknown modalities, and when everything is missing or too old; some being too old is fine."""

@@ -79,8 +79,9 @@ def test_caching_would_notice_another_answer(settings: Settings, monkeypatch: py
 
     encode = Encoder.encode
 
-    def stale(self: Encoder, packet: object, *, keep: bool) -> bool:
-        return encode(self, packet, keep=keep) if self.runs == 0 or not keep else False  # type: ignore[arg-type]
+    def stale(self: Encoder, packet: object, timings: dict[str, float], *, keep: bool) -> bool:
+        again = self.runs == 0 or not keep
+        return encode(self, packet, timings, keep=keep) if again else False  # type: ignore[arg-type]
 
     monkeypatch.setattr(Encoder, "encode", stale)
     figures = caching(settings, silent)
