@@ -6,6 +6,8 @@ VENV ?= .venv
 # Where a CPU-only torch comes from, when the usual index would bring gigabytes of CUDA libraries:
 #   make test TORCH_INDEX=https://download.pytorch.org/whl/cpu
 TORCH_INDEX ?=
+# Processes that run tests side by side; each needs up to 2 GB.
+WORKERS ?= 2
 
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
@@ -45,8 +47,9 @@ stub: $(VENV)/.test
 	@cat build/_ext.pyi >> kernels/_ext.pyi
 	$(BIN)/ruff format -q kernels/_ext.pyi
 
+# A file of tests stays in one process, with what its tests share.
 unit: $(VENV)/.test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist loadfile
 
 fatbin: $(VENV)/.test
 	$(BIN)/python -m chiasm.kernels.cuda.build --out build/kernels.fatbin
