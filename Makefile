@@ -21,7 +21,7 @@ help:
 	@echo "make fatbin        compile the CUDA kernels; registers, shared memory and spills of each"
 	@echo "make sanitize      the C++ kernels under the address and undefined-behaviour sanitizers"
 	@echo "make test-aarch64  the C++ kernels compiled for aarch64, under an emulator"
-	@echo "make engines       engines of real sizes with TensorRT-RTX, no GPU needed; takes an hour and 10 GB in build/zoo"
+	@echo "make engines       engines of real sizes with TensorRT-RTX, no GPU needed; takes hours and 35 GB in build/zoo"
 	@echo "make gpu-check     every CUDA kernel against the reference, and its speed, on this machine's GPU"
 	@echo "make clean   remove $(VENV), demo/ and everything built"
 

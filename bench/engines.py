@@ -1,10 +1,12 @@
 """Engines of real sizes, built without a GPU: sizes, times and memory in a table.
 
     python -m chiasm.bench.engines --work /tmp/zoo                # make engines: checkpoints → bundles → engines
+    python -m chiasm.bench.engines --work /tmp/zoo "Stable Diffusion 1.5=/tmp/zoo/sd15.chiasm" --part denoiser
     python -m chiasm.bench.engines --page > docs/engines.md       # the page, from what was measured
 
 Every part becomes an FP16 engine for three compute capabilities at once, an encoder an INT8 one too; then the same is
-asked again and timed: it comes from the folder. Bundles that lie in `--work` from before are taken as they are.
+asked again and timed: it comes from the folder. Bundles that lie in `--work` from before are taken as they are, others
+by NAME=PATH. A part that becomes no engine has a row that says why, and the next one is built.
 """
 
 from __future__ import annotations
@@ -14,19 +16,20 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from ..export.to_engine import Line, Wish, compile_engines, plan_engines, vendor_version
-from ..runtime.bundle import open_bundle, resolve_bundle
+from ..export.to_engine import Wish, compile_engines, plan_engines, vendor_version
+from ..runtime.bundle import Bundle, open_bundle, resolve_bundle
 from ..runtime.engines import EngineStore
-from ..runtime.errors import ChiasmError
+from ..runtime.errors import ChiasmError, EngineError, InputError
 from ..targets import machine, packages
 
-__all__ = ["BUNDLES", "build_all", "page"]
+__all__ = ["BUNDLES", "Subject", "build_all", "main", "page"]
 
 CAPABILITIES = ("8.6", "8.9", "12.0")
 RESULT = Path("docs/results/engines.json")
@@ -71,8 +74,16 @@ profile is that shape.
 """
 
 
-def _zoo(name: str) -> Callable[[Path], Path]:
-    """A bundle of an encoder of the zoo at its real size."""
+@dataclass(frozen=True)
+class Subject:
+    """`make`: the bundle, made in a work folder if it is not there; `parts`: what is built of it, none means all."""
+
+    make: Callable[[Path], Path]
+    parts: tuple[str, ...] = ()
+
+
+def _zoo(name: str) -> Subject:
+    """An encoder of the zoo at its real size."""
 
     def make(work: Path) -> Path:
         from .zoo.table import measure, models
@@ -82,44 +93,71 @@ def _zoo(name: str) -> Callable[[Path], Path]:
             measure(models()[name], work, _VARIANTS)
         return out
 
-    return make
+    return Subject(make)
 
 
-BUNDLES: dict[str, Callable[[Path], Path]] = {
-    "reference": lambda work: resolve_bundle("reference"),
+def _diffusion(work: Path) -> Path:
+    """Stable Diffusion 1.5's layout for pictures of 512 by 512, with a tiny decoder beside its own."""
+    from .zoo import full_size
+
+    out = work / "sd15.chiasm"
+    return out if out.exists() else full_size.make(work, 512, ("fp16",))
+
+
+BUNDLES = {
+    "reference": Subject(lambda work: resolve_bundle("reference")),
     "CLIP ViT-B/32": _zoo("clip"),
     "BERT-base": _zoo("bert"),
     "wav2vec2-base": _zoo("wav2vec2-base"),
+    "Stable Diffusion 1.5": Subject(_diffusion, ("denoiser", "picture.tiny")),
 }
-"""What is built: name → where its bundle is, made in a work folder if it is not there."""
+"""What is built, by name."""
 
 
-def build_all(bundle: Path, folder: Path, told: Callable[[str], object]) -> dict[str, Any]:
-    """Every engine of one bundle, then once more from the folder."""
+def build_all(
+    bundle: Path, folder: Path, told: Callable[[str], object], parts: Sequence[str] = ()
+) -> dict[str, Any]:  # fmt: skip
+    """Engines of one bundle, then once more from the folder. Raises `ChiasmError` for what is no bundle or part of it;
+    a part that becomes no engine is a row with its `error`."""
     opened, store = open_bundle(bundle), EngineStore(folder, 64 * 2**30)
-    encoders = tuple(each.part for each in opened.manifest.modalities)
-    wishes = [Wish(capabilities=CAPABILITIES)]
-    if any("int8-trt" in [each.precision for each in opened.manifest.parts[part].variants] for part in encoders):
-        wishes.append(Wish(capabilities=CAPABILITIES, precision="int8", parts=encoders))
-    rows: list[Line] = []
-    for wish in wishes:
-        for job in plan_engines(opened, wish, store):
-            told(f"{job.key.part} {job.key.precision}, about {job.expected_s:.0f} s, {job.expected_mib:.0f} MiB")
-            rows += compile_engines(opened, [job], wish, store)
+    rows: list[dict[str, Any]] = []
+    built: list[Wish] = []
+    for wish in _wishes(opened, parts):
+        rows.append(_row(opened, wish, store, told))
+        if "error" not in rows[-1]:
+            built.append(wish)
     start = time.perf_counter()
-    again: list[Line] = []
-    for wish in wishes:
-        again += compile_engines(opened, plan_engines(opened, wish, store), wish, store)
+    again = [line for wish in built for line in compile_engines(opened, plan_engines(opened, wish, store), wish, store)]
     seconds = time.perf_counter() - start
-    graphs: dict[tuple[str, str], int] = {
-        (part, each.precision): each.nbytes
-        for part, spec in opened.manifest.parts.items() for each in spec.variants
-    }  # fmt: skip
-    return {
-        "engines": [msgspec.to_builtins(row) | {"graph_bytes": graphs[row.part, row.precision]} for row in rows],
-        "again_s": seconds,
-        "again_cached": all(line.cached for line in again),
-    }
+    return {"engines": rows, "again_s": seconds, "again_cached": all(line.cached for line in again)}
+
+
+def _wishes(bundle: Bundle, parts: Sequence[str]) -> Iterator[Wish]:
+    """One for each engine: FP16 of every part, then INT8 of the encoders that have it. Raises `InputError`."""
+    manifest = bundle.manifest
+    unknown = [part for part in parts if part not in manifest.parts]
+    if unknown:
+        raise InputError("No such part", found=", ".join(unknown), expected=f"some of {', '.join(manifest.parts)}")
+    asked = parts or tuple(manifest.parts)
+    for part in asked:
+        yield Wish(capabilities=CAPABILITIES, parts=(part,))
+    for part in dict.fromkeys(each.part for each in manifest.modalities):
+        if part in asked and any(each.precision == "int8-trt" for each in manifest.parts[part].variants):
+            yield Wish(capabilities=CAPABILITIES, precision="int8", parts=(part,))
+
+
+def _row(bundle: Bundle, wish: Wish, store: EngineStore, told: Callable[[str], object]) -> dict[str, Any]:
+    """What one engine cost, or why there is none. Out of memory or disk is a reason like another."""
+    (part,) = wish.parts
+    try:
+        jobs = plan_engines(bundle, wish, store)
+        job = jobs[0]
+        told(f"{part} {job.key.precision}, about {job.expected_s:.0f} s, {job.expected_mib:.0f} MiB")
+        (line,) = compile_engines(bundle, jobs, wish, store)
+    except (EngineError, OSError, MemoryError) as error:
+        told(f"{part}: {error or type(error).__name__}")
+        return {"part": part, "precision": wish.precision, "error": str(error) or type(error).__name__}
+    return dict(msgspec.to_builtins(line)) | {"graph_bytes": job.graph_bytes}
 
 
 def page(found: dict[str, Any]) -> str:
@@ -139,6 +177,10 @@ def page(found: dict[str, Any]) -> str:
             continue
         for index, row in enumerate(each["engines"]):
             first = (name, f"{each['again_s']:.2f}") if index == 0 else ("", "")
+            if "error" in row:
+                reason = " ".join(row["error"].replace("|", "/").split())
+                lines.append(f"| {first[0]} | {row['part']} | {row['precision']} | none: {reason} | | | | {first[1]} |")
+                continue
             lines.append(
                 f"| {first[0]} | {row['part']} | {row['precision']} | {row['graph_bytes'] / 1e6:.1f} | "
                 f"{row['bytes'] / 1e6:.1f} | {row['seconds']:.1f} | {row['peak_mib']:.0f} | {first[1]} |"
@@ -146,36 +188,57 @@ def page(found: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _main() -> int:
+def main(words: Sequence[str] | None = None) -> int:
+    """The command."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--work", type=Path, help="checkpoints, bundles and engines lie here")
     parser.add_argument("--out", type=Path, default=RESULT)
     parser.add_argument("--page", action="store_true", help="print the page from --out")
-    parser.add_argument("names", nargs="*", help=f"some of {', '.join(BUNDLES)}; default: all")
-    given = parser.parse_args()
+    parser.add_argument("--part", action="append", default=[], metavar="NAME", help="only this part of the bundles")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME[=PATH]",
+        help=f"some of {', '.join(BUNDLES)}, or any name and the folder of its bundle; default: all of these",
+    )  # fmt: skip
+    given = parser.parse_args(words)
     if given.page:
         print(page(json.loads(given.out.read_text())), end="")
         return 0
     if given.work is None:
         parser.error("--work FOLDER is needed")
-    found = json.loads(given.out.read_text()) if given.out.exists() else {"bundles": {}}
-    for name in given.names or BUNDLES:
-        print(name, flush=True)
-        folder = given.work / "engines" / name.replace("/", "-")
-        shutil.rmtree(folder, ignore_errors=True)
-        try:
-            made = build_all(BUNDLES[name](given.work), folder, lambda words: print("  " + words, flush=True))
-        except ChiasmError as error:
-            made = {"error": str(error)}
-            print(f"  {error}", flush=True)
-        found["bundles"][name] = made
-        found |= {"machine": machine().to_dict(), "packages": packages(), "when": time.strftime("%Y-%m-%d")}
-        found["vendor"] = f"TensorRT-RTX {vendor_version('tensorrt_rtx')}"
-        given.out.parent.mkdir(parents=True, exist_ok=True)
-        given.out.write_text(json.dumps(found, indent=1) + "\n")
-        shutil.rmtree(folder, ignore_errors=True)
+    unknown = [each for each in given.names if "=" not in each and each not in BUNDLES]
+    if unknown:
+        parser.error(f"no such bundle: {', '.join(unknown)}; there are {', '.join(BUNDLES)}, others are NAME=PATH")
+    for name, _, path in (each.partition("=") for each in given.names or BUNDLES):
+        _write(given.out, name, _measured(name, path, given.work, given.part))
     return 0
 
 
+def _measured(name: str, path: str, work: Path, parts: Sequence[str]) -> dict[str, Any]:
+    """The figures of one bundle, or why there are none."""
+    print(name, flush=True)
+    folder = work / "engines" / name.replace("/", "-")
+    shutil.rmtree(folder, ignore_errors=True)
+    known = BUNDLES.get(name)
+    try:
+        bundle = Path(path) if path or known is None else known.make(work)
+        asked = parts or (() if known is None else known.parts)
+        return build_all(bundle, folder, lambda words: print("  " + words, flush=True), asked)
+    except ChiasmError as error:
+        print(f"  {error}", flush=True)
+        return {"error": str(error)}
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _write(out: Path, name: str, made: dict[str, Any]) -> None:
+    """Put one bundle's figures among those that are there."""
+    found = json.loads(out.read_text()) if out.exists() else {"bundles": {}}
+    found["bundles"][name] = made
+    found |= {"machine": machine().to_dict(), "packages": packages(), "when": time.strftime("%Y-%m-%d")}
+    found["vendor"] = f"TensorRT-RTX {vendor_version('tensorrt_rtx')}"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(json.dumps(found, indent=1) + "\n")
+
+
 if __name__ == "__main__":
-    sys.exit(_main())
+    sys.exit(main())

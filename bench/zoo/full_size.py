@@ -20,7 +20,7 @@ from ...targets.machine import machine
 from ...targets.memory import peak_mib, reset_peak
 from .diffusion import MODELS
 
-__all__ = ["main"]
+__all__ = ["main", "make"]
 
 
 def main() -> None:
@@ -38,24 +38,34 @@ def main() -> None:
             shutil.rmtree(given.work, ignore_errors=True)
 
 
-def run(work: Path, side: int, precisions: tuple[str, ...]) -> dict[str, Any]:
-    """Make, export, draw; the figures."""
+def make(work: Path, side: int, precisions: tuple[str, ...]) -> Path:
+    """Write the checkpoints that are not there, and export them: the bundle, for pictures of `side` by `side`."""
     from ...export import Settings, export
     from ...export.assemble import assemble
     from ...export.recipe import DecoderRecipe, Recipe
 
+    _checkpoints(work)
+    table = DecoderRecipe(
+        checkpoint="sd15", vae="taesd", keep_vae=True, schedule={"kind": "lcm"}, height=side, width=side
+    )
+    return export(
+        assemble(Recipe(decoder=table), work, name="sd15"), work / "sd15.chiasm",
+        settings=Settings(precisions=("fp32", *precisions)), progress=_say,
+    )  # fmt: skip
+
+
+def _checkpoints(work: Path) -> None:
     for name in ("sd15", "taesd"):
         if not (work / name).exists():
             MODELS[name].make(work / name, "real")
             _say(f"{name} is written", None)
-    table = DecoderRecipe(
-        checkpoint="sd15", vae="taesd", keep_vae=True, schedule={"kind": "lcm"}, height=side, width=side
-    )
+
+
+def run(work: Path, side: int, precisions: tuple[str, ...]) -> dict[str, Any]:
+    """Make, export, draw; the figures."""
+    _checkpoints(work)
     start = time.monotonic()
-    out = export(
-        assemble(Recipe(decoder=table), work, name="sd15"), work / "sd15.chiasm",
-        settings=Settings(precisions=("fp32", *precisions)), progress=_say,
-    )  # fmt: skip
+    out = make(work, side, precisions)
     seconds = time.monotonic() - start
     report = json.loads((out / "verify.json").read_bytes())
     parts = {

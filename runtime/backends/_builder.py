@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import signal
 import subprocess
 import sys
@@ -20,6 +19,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from ...targets.memory import peak_mib
 from ..engines import EngineStore, Facts, Key
 from ..errors import EngineError
 from ..values import OnnxGraph
@@ -166,7 +166,7 @@ def _main(folder: Path) -> int:
     (folder / "engine").write_bytes(made)
     if remembered is not None:
         (folder / "timing.new").write_bytes(remembered)
-    say(done=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+    say(done=peak_mib() or 0.0)  # not ru_maxrss, which is never less than what the parent had: see getrusage(2)
     return 0
 
 

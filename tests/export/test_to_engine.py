@@ -224,3 +224,11 @@ def test_killed_at_ten_random_moments_it_never_leaves_a_broken_folder(bundle: Bu
     assert answer["engines"][0]["cached"] is False
     assert [path.name for path in folder.glob(".*")] == []
     assert len(store.all()) == 1
+
+
+def test_the_builders_memory_is_its_own_and_not_its_parents(bundle: Bundle) -> None:
+    _needs_rtx()
+    ours = b"x" * (600 * 2**20)
+    made = build_apart("tensorrt_rtx", Order("heads", bundle.graph("heads", "fp16"), ("8.9",)))
+    del ours
+    assert 50 < made.peak_mib < 500
