@@ -7,7 +7,7 @@ computer's own memory, so the order of calls, the shapes and the errors are test
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,15 +20,24 @@ from ._gpu import Gpu, Scratch, why_no_gpu
 from ._nvinfer import VENDORS, Order, Vendor, load_vendor
 from .base import SessionOptions, check_feeds
 
-__all__ = ["EngineBackend", "EngineSession", "why_not"]
+__all__ = ["EngineBackend", "EngineSession", "of_vendor"]
 
 
-def why_not(vendor: str) -> str | None:
-    """None where the vendor's module, PyCUDA and a GPU are there; else what would bring what is missing."""
-    known = VENDORS[vendor]
-    if importlib.util.find_spec(known.module) is None:
-        return f"{known.module} is not installed; {known.command}"
-    return why_no_gpu()
+def of_vendor(name: str, vendor: str) -> tuple[Callable[[], str | None], Callable[[SessionOptions], EngineBackend]]:
+    """`why_not` and `open_backend` of the backend of that name: what is missing is said with what would bring it."""
+
+    def why_not() -> str | None:
+        """None where its module, PyCUDA and a GPU are there."""
+        known = VENDORS[vendor]
+        if importlib.util.find_spec(known.module) is None:
+            return f"{known.module} is not installed; {known.command}"
+        return why_no_gpu()
+
+    def open_backend(options: SessionOptions) -> EngineBackend:
+        """Opens the engines that are there; see `SessionOptions.build`."""
+        return EngineBackend(name, vendor, options)
+
+    return why_not, open_backend
 
 
 class EngineSession:
