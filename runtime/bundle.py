@@ -96,7 +96,8 @@ class Bundle:
         then names a listed, checked file in the graph's own folder.
         """
         variant = self.variant(part, precision)
-        origin = Origin(part, precision, variant.digest, engine_folder(self.path))
+        apart = any(part == modality.part for modality in self.manifest.modalities)
+        origin = Origin(part, precision, variant.digest, engine_folder(self.path), apart)
         outside = sum(item.bytes for item in variant.external)
         if outside <= INLINE:
             whole = inline_external_data(self.read(variant.file), self._inside(variant))

@@ -8,7 +8,7 @@ that has two successors.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from time import perf_counter
 from typing import Any, cast
 
@@ -140,7 +140,7 @@ class Captions:
         shape = (layers, heads, self._captioner.length, size)
         return np.zeros(shape, np.float32), np.zeros(shape, np.float32)
 
-    def _count(self, part: str, feeds: dict[str, Array]) -> dict[str, Array]:
+    def _count(self, part: str, feeds: dict[str, Array]) -> Mapping[str, Array]:
         answer = self._session(part).run(feeds)
         self.runs[part] = self.runs.get(part, 0) + 1
         return answer

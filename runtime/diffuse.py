@@ -170,7 +170,7 @@ class Sampler:
             raise BackendError("The picture decoder gave numbers that are not finite", fix="Try precision='fp32'")
         return kernels.latent_to_image(answer[0])
 
-    def _count(self, part: str, feeds: dict[str, Array]) -> dict[str, Array]:
+    def _count(self, part: str, feeds: dict[str, Array]) -> Mapping[str, Array]:
         answer = self._session(part).run(feeds)
         self.runs[part] = self.runs.get(part, 0) + 1
         return answer

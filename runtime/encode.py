@@ -14,23 +14,29 @@ __all__ = ["Encoder"]
 class Encoder:
     """Prepares and encodes packets of one modality; `runs` counts how often the encoder ran.
 
-    `tokens` (1, N, D) and `embedding` (D,) are the session's own buffers: fusion reads the tokens where they lie. Zeros
-    stand in the tokens while the modality is absent.
+    `embedding` (D,) is the session's own buffer, after `bring` where the session has that. `feed` is what fusion is fed
+    with: the tokens where the session keeps them, zeros while the modality is absent.
     """
 
-    __slots__ = ("_encoding", "_packet", "_prepare", "_preparing", "_run", "_silent", "embedding", "modality", "runs",
-                 "tokens")  # fmt: skip
+    __slots__ = ("_encoding", "_packet", "_prepare", "_preparing", "_results", "_run", "_silent", "bring", "embedding",
+                 "feed", "modality", "runs")  # fmt: skip
 
     def __init__(self, modality: str, session: Session, prepare: Callable[[Packet], dict[str, Array]]) -> None:
         self.modality = modality
-        self.tokens = session.results["tokens"]
+        self.feed = session.values["tokens"]
         self.embedding = session.results["embedding"].reshape(-1)
+        self.bring = session.bring
         self.runs = 0
         self._preparing, self._encoding = "preprocess." + modality, "encode." + modality
-        self._run = session.run
+        self._run, self._results = session.run, session.results
         self._prepare = prepare
         self._packet: Packet | None = None
         self._silent = True
+
+    @property
+    def tokens(self) -> Array:
+        """(1, N, D), which the next run overwrites."""
+        return self._results["tokens"]
 
     def holds(self, packet: Packet) -> bool:
         """Whether this very packet, or the same text, is what was encoded last."""
@@ -40,8 +46,7 @@ class Encoder:
         return last is packet or (isinstance(packet.data, str) and packet.data == last.data)
 
     def encode(self, packet: Packet, timings: dict[str, float], *, keep: bool) -> bool:
-        """Encode, unless `keep` and unchanged. True when the encoder ran: `embedding` and `tokens` hold its answer, and
-        `timings` has the seconds of both stages."""
+        """Encode, unless `keep` and unchanged. True when the encoder ran: `timings` has the seconds of both stages."""
         if keep and not self._silent and self.holds(packet):
             return False
         start = perf_counter()
@@ -57,5 +62,5 @@ class Encoder:
     def silence(self) -> None:
         """The modality is absent: zero tokens, and whatever comes next is encoded anew."""
         if not self._silent:
-            self.tokens.fill(0.0)
+            self.feed.fill(0.0)
             self._silent = True

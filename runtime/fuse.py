@@ -6,30 +6,31 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from .backends import Session
+from .backends import Feed, Session
 from .values import Array, numbers
 
 __all__ = ["Fuser"]
 
 
 class Fuser:
-    """One fusion graph fed from buffers that never move: tokens by modality, `presence` and `age` (1, M)."""
+    """One fusion graph fed from buffers that never move: tokens by modality, `presence` and `age` (1, M).
 
-    def __init__(self, session: Session, order: Sequence[str], tokens: Mapping[str, Array]) -> None:
+    `state` (1, S) is what the heads are fed with, where the session keeps it; `results` has it for reading.
+    """
+
+    def __init__(self, session: Session, order: Sequence[str], tokens: Mapping[str, Feed]) -> None:
         self.runs = 0
-        self._run = session.run
-        self._state = session.results["state"]
+        self.state = session.values["state"]
+        self.results: Mapping[str, Array] = session.results
+        self._run, self._bring = session.run, session.bring
         self._weights = numbers(session.results["weights"])
         presence, age = np.zeros((1, len(order)), np.float32), np.zeros((1, len(order)), np.float32)
-        self._feeds: dict[str, Array] = {name: tokens[name] for name in order} | {"presence": presence, "age": age}
+        self._feeds: dict[str, Feed] = {name: tokens[name] for name in order} | {"presence": presence, "age": age}
         self._presence, self._age = numbers(presence), numbers(age)
         self._places = tuple(enumerate(order))
 
-    def run(self, ages: Mapping[str, float]) -> tuple[Array, dict[str, float]]:
-        """(state (1, S), weight of each present modality), from the ages in seconds of those that are present.
-
-        The state is a view that the next run overwrites.
-        """
+    def run(self, ages: Mapping[str, float]) -> None:
+        """From the ages in seconds of the modalities that are present. Overwrites what the last time gave."""
         presence, age = self._presence, self._age
         for place, name in self._places:
             old = ages.get(name)
@@ -37,5 +38,10 @@ class Fuser:
             age[place] = old or 0.0
         self._run(self._feeds)
         self.runs += 1
+
+    def weights(self, ages: Mapping[str, float]) -> dict[str, float]:
+        """The weight of each present modality, after a run."""
+        if self._bring is not None:
+            self._bring(("weights",))
         weights = self._weights
-        return self._state, {name: weights[place] for place, name in self._places if name in ages}
+        return {name: weights[place] for place, name in self._places if name in ages}

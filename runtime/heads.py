@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from .backends import Session
+from .backends import Feed, Session
 from .errors import BackendError
 from .manifest import Head
-from .values import Array, numbers
+from .values import numbers
 
 __all__ = ["Heads"]
 
@@ -30,13 +30,19 @@ class Heads:
         fused = [head for head in heads.values() if head.kind == "embedding"]  # none in a bundle without fusion
         answer = sessions[fused[0].part].results[fused[0].output] if fused else np.empty((1, 0), np.float32)
         self._embedding = answer[0]
+        self._far = [
+            (session.bring, [head.output for head in heads.values() if head.part == part])
+            for part, session in sessions.items() if session.bring is not None
+        ]  # fmt: skip
 
-    def run(self, state: Array) -> tuple[NDArray[np.float32], dict[str, dict[str, float]], dict[str, str]]:
+    def run(self, state: Feed) -> tuple[NDArray[np.float32], dict[str, dict[str, float]], dict[str, str]]:
         """(embedding (D,), scores[head][label] summing to 1, best label by head) of a state (1, S)."""
         feeds = {"state": state}
         for part, session in self._sessions:
             session.run(feeds)
             self.runs[part] += 1
+        for bring, outputs in self._far:
+            bring(outputs)
         scores: dict[str, dict[str, float]] = {}
         labels: dict[str, str] = {}
         for name, known, answer in self._classes:

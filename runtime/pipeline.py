@@ -209,7 +209,7 @@ class Pipeline:
         with self._lock:
             self._must_be_open()
             ages, _ = self._senses.encode(snapshot, {})
-            state = self._senses.fuse(ages)[0].copy()
+            state = self._senses.state(ages).copy()
         return self._locked(painter.from_state(state, settings))
 
     def caption(

@@ -82,8 +82,11 @@ class Prompts:
             }
             answer = self._session(prompt.part).run(feeds)
             self.runs[prompt.part] = self.runs.get(prompt.part, 0) + 1
-            condition |= {f"{name}.{output}": np.array(value) for output, value in answer.items()}
-        return {name: value for name, value in condition.items() if name in self._wanted}
+            wanted = {f"{name}.{output}": output for output in answer if f"{name}.{output}" in self._wanted}
+            condition |= {key: np.array(answer[output]) for key, output in wanted.items()}
+        for value in condition.values():
+            value.setflags(write=False)  # so that a session may know it by its identity
+        return condition
 
     def _preparer(self, name: str, prompt: Prompt) -> TextPreparer:
         preparer = self._preparers.get(name)

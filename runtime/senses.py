@@ -38,7 +38,8 @@ class Senses:
             session = sessions.get(modality.part)
             self._encoders[name] = Encoder(name, session, preparer)
         self._answers = {name: encoder.embedding.data for name, encoder in self._encoders.items()}
-        tokens = {name: encoder.tokens for name, encoder in self._encoders.items()}
+        self._far = [encoder.bring for encoder in self._encoders.values() if encoder.bring is not None]
+        tokens = {name: encoder.feed for name, encoder in self._encoders.items()}
         self._fusion = None if fusion is None else manifest.fused.kinds[fusion]
         self._fuser = None if self._fusion is None else Fuser(sessions.get(self._fusion), self.names, tokens)
         self._heads = Heads(manifest.heads, sessions.get)
@@ -60,9 +61,10 @@ class Senses:
         timings: dict[str, float] = {}
         ages, encoded = self.encode(snapshot, timings)
         fusing = perf_counter()
-        state, shares = self.fuse(ages)
+        fuser = self._fuse(ages)
         answering = perf_counter()
-        embedding, scores, labels = self._heads.run(state)
+        embedding, scores, labels = self._heads.run(fuser.state)
+        shares = fuser.weights(ages)
         done = perf_counter()
         embeddings = self.embeddings(ages)
         timings["fuse"] = answering - fusing
@@ -74,6 +76,8 @@ class Senses:
 
     def embeddings(self, names: Iterable[str]) -> Embeddings:
         """modality → embedding (D,) of the packet that it saw last: a copy."""
+        for bring in self._far:
+            bring(("embedding",))
         answers = self._answers
         return Embeddings({name: bytes(answers[name]) for name in names})
 
@@ -96,10 +100,14 @@ class Senses:
         """(1, N, D) of the packet that a modality's encoder saw last; the next one overwrites it."""
         return self._encoders[name].tokens
 
-    def fuse(self, ages: Mapping[str, float]) -> tuple[NDArray[np.float32], dict[str, float]]:
-        """(state (1, S), which the next call overwrites; weight of each present modality)."""
+    def state(self, ages: Mapping[str, float]) -> NDArray[np.float32]:
+        """The fused state (1, S) of what was encoded, which the next call overwrites."""
+        return self._fuse(ages).results["state"]
+
+    def _fuse(self, ages: Mapping[str, float]) -> Fuser:
         assert self._fuser is not None  # the pipeline asks first whether there is a fusion
-        return self._fuser.run(ages)
+        self._fuser.run(ages)
+        return self._fuser
 
     def _explain(self, snapshot: Snapshot, ages: Mapping[str, float]) -> None:
         """Raise for unknown modalities, and when everything is missing or too old; some being too old is fine."""

@@ -36,12 +36,13 @@ class TensorSpec(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 class Origin(msgspec.Struct, frozen=True):
     """Where a graph comes from: the part and precision of a bundle, the hash of graph and weights, and the folder that
-    keeps engines made of it."""
+    keeps engines made of it. `apart`: it encodes one modality and waits for no other part."""
 
     part: str
     precision: str
     digest: str
     engines: Path
+    apart: bool = False
 
 
 class OnnxGraph(msgspec.Struct, frozen=True):

@@ -1,19 +1,74 @@
-"""A driver and a vendor that compute with ONNX Runtime in the computer's own memory, for backends of engines.
+"""A driver and two vendors that compute with ONNX Runtime in the computer's own memory, for backends of engines.
 
 An address on this GPU is one of a NumPy buffer; copies go by address; an engine is the ONNX graph itself with four
-letters before it. What is put on a stream is done only when somebody waits for it, as on a GPU.
+letters before it. What is put on a stream is done only when somebody waits for it, in the order of that stream alone:
+whoever forgets to wait for an event reads what was there before. `LOG` has every call in the order of the calls.
 """
 
 from __future__ import annotations
 
 import ctypes
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import onnxruntime
+import pytest
+from chiasm.runtime.backends import _engines, _gpu, rtx, trt
+from chiasm.runtime.bundle import open_bundle
+from chiasm.runtime.engines import EngineStore, Key, engine_folder
 
 MARK = b"ENG:"
+BARE = b"ENS:"
+"""A stripped engine: weights are to be put in."""
+LOG: list[tuple[str, int]] = []
+"""(what was called, bytes or the stream's handle)."""
+STREAMS: dict[int, _Stream] = {}
+SCRATCH: dict[int, int] = {}
+"""Address of scratch → handle of the only stream that may compute in it."""
+
+
+def reset() -> None:
+    """Forget what was called."""
+    LOG.clear()
+    STREAMS.clear()
+    SCRATCH.clear()
+
+
+def install(monkeypatch: pytest.MonkeyPatch, sdk: Any = None) -> None:
+    """Put driver and vendor in place of what is not there."""
+    reset()
+    made = driver()
+    monkeypatch.setattr(_gpu, "open_pycuda", lambda: made)
+    for backend in (rtx, trt):
+        monkeypatch.setattr(backend, "why_not", lambda: None)
+    monkeypatch.setattr(_engines, "load_vendor", lambda name: sdk or vendor())
+
+
+def make(
+    path: Path, change: Callable[[Key], Key] = lambda key: key, *, mark: bytes = MARK, vendor: str = "tensorrt_rtx",
+    without: tuple[str, ...] = (),
+) -> None:  # fmt: skip
+    """An engine of every part in FP32, in the folder of the bundle's engines."""
+    opened = open_bundle(path)
+    store = EngineStore(engine_folder(path))
+    for part, spec in opened.manifest.parts.items():
+        graph = opened.graph(part, "fp32")
+        assert graph.origin is not None
+        key = Key(
+            part=part, precision="fp32", graph=graph.origin.digest, vendor=vendor, version="1.7.1",
+            capabilities=("8.6", "8.9"), shapes={each.name: each.shape for each in spec.inputs}, flags={"level": "3"},
+        )  # fmt: skip
+        if part not in without:
+            store.put(change(key), mark + graph.proto, 1.0, 1.0)
+
+
+def calls() -> Counter[str]:
+    """How often each call was made."""
+    return Counter(name for name, _ in LOG)
 
 
 class PretendedError(Exception):
@@ -29,14 +84,46 @@ class _Memory:
 
 
 class _Stream:
-    handle = 7
-
     def __init__(self) -> None:
+        self.handle = 7 + len(STREAMS)
         self.work: list[Any] = []
+        self.recorded: list[Any] | None = None
+        STREAMS[self.handle] = self
+
+    def put(self, name: str, size: int, work: Any) -> None:
+        LOG.append((name, size))
+        (self.work if self.recorded is None else self.recorded).append(work)
 
     def synchronize(self) -> None:
+        LOG.append(("synchronize", self.handle))
         while self.work:
             self.work.pop(0)()
+
+    def until(self, mark: Any) -> None:
+        while mark in self.work:
+            self.work.pop(0)()
+
+    def wait_for_event(self, event: _Event) -> None:
+        stream, mark = event.stream, event.mark
+        self.put("wait", self.handle, lambda: stream is None or stream.until(mark))
+
+
+class _Event:
+    def __init__(self, flags: int) -> None:
+        assert flags == 2
+        self.stream: _Stream | None = None
+        self.mark: Any = None
+
+    def record(self, stream: _Stream) -> None:
+        def mark() -> None:
+            """Reached."""
+
+        self.stream, self.mark = stream, mark
+        stream.put("record", stream.handle, mark)
+
+    def synchronize(self) -> None:
+        if self.stream is not None:
+            self.stream.until(self.mark)
 
 
 class _Context:
@@ -67,28 +154,68 @@ def driver() -> Any:
     """In place of `pycuda.driver`."""
 
     def allocate(size: int) -> _Memory:
-        assert _Context.depth == 1
+        assert _Context.depth
         return _Memory(size)
 
     def put(target: int, array: Any, stream: _Stream) -> None:
-        stream.work.append(lambda: ctypes.memmove(target, array.ctypes.data, array.nbytes))
+        source, size = array.ctypes.data, array.nbytes
+        stream.put("put", size, lambda: ctypes.memmove(target, source, size))
 
     def take(array: Any, source: int, stream: _Stream) -> None:
-        stream.work.append(lambda: ctypes.memmove(array.ctypes.data, source, array.nbytes))
+        stream.put("take", array.nbytes, lambda: ctypes.memmove(array.ctypes.data, source, array.nbytes))
+
+    def clear(target: int, value: int, size: int, stream: _Stream) -> None:
+        stream.put("clear", size, lambda: ctypes.memset(target, value, size))
 
     return SimpleNamespace(
-        Device=_Device, Stream=_Stream, Error=PretendedError, mem_alloc=allocate, memcpy_htod_async=put,
-        memcpy_dtoh_async=take, pagelocked_empty=lambda shape, dtype: np.empty(shape, dtype),
+        Device=_Device, Stream=_Stream, Event=_Event, Error=PretendedError, mem_alloc=allocate, memcpy_htod_async=put,
+        memcpy_dtoh_async=take, memset_d8_async=clear, pagelocked_empty=lambda shape, dtype: np.empty(shape, dtype),
     )  # fmt: skip
 
 
-class _Engine:
-    device_memory_size_v2 = 4096
+class Library:
+    """In place of libcuda.so.1: stream capture. `refuses`: nothing can be recorded."""
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, *, refuses: bool = False) -> None:
+        self.refuses = refuses
+        self.graphs: dict[int, list[Any]] = {}
+
+    def cuStreamBeginCapture_v2(self, stream: Any, mode: Any) -> int:
+        STREAMS[stream.value].recorded = []
+        return 0
+
+    def cuStreamEndCapture(self, stream: Any, graph: Any) -> int:
+        own = STREAMS[stream.value]
+        work, own.recorded = own.recorded, None
+        if self.refuses:
+            return 900
+        self.graphs[len(self.graphs) + 1] = work or []
+        graph._obj.value = len(self.graphs)
+        return 0
+
+    def cuGraphInstantiateWithFlags(self, runnable: Any, graph: Any, flags: Any) -> int:
+        runnable._obj.value = graph.value
+        return 0
+
+    def cuGraphLaunch(self, runnable: Any, stream: Any) -> int:
+        for work in self.graphs[runnable.value]:
+            STREAMS[stream.value].put("replay", stream.value, work)
+        return 0
+
+    def cuGraphExecDestroy(self, runnable: Any) -> None:
+        self.graphs[runnable.value] = []
+
+    def cuGraphDestroy(self, graph: Any) -> None:
+        pass
+
+
+class _Engine:
+    def __init__(self, data: bytes, *, bare: bool) -> None:
         self.session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
         self.tensors = [*self.session.get_inputs(), *self.session.get_outputs()]
         self.num_io_tensors = len(self.tensors)
+        self.device_memory_size_v2 = 65536 if any(each.name == "timestep" for each in self.tensors) else 4096
+        self.bare = bare
 
     def get_tensor_name(self, index: int) -> str:
         return str(self.tensors[index].name)
@@ -102,14 +229,14 @@ class _Engine:
     def get_tensor_shape(self, name: str) -> tuple[int, ...]:
         return tuple(self._tensor(name).shape)
 
-    def create_execution_context(self, strategy: str) -> Any:
+    def create_execution_context(self, strategy: Any) -> Any:
         assert strategy == "user"
-        return _Running(self)
+        return _Running(self, None)
 
 
 class _Running:
-    def __init__(self, engine: _Engine) -> None:
-        self.engine = engine
+    def __init__(self, engine: _Engine, cache: Any) -> None:
+        self.engine, self.cache = engine, cache
         self.addresses: dict[str, int] = {}
         self.scratch = (0, 0)
 
@@ -120,25 +247,27 @@ class _Running:
         self.scratch = address, size
 
     def execute_async_v3(self, handle: int) -> bool:
-        assert handle == _Stream.handle
-        assert self.scratch[1] >= self.engine.device_memory_size_v2
-        STREAMS[-1].work.append(self._compute)
+        address, size = self.scratch
+        assert size >= self.engine.device_memory_size_v2
+        assert SCRATCH.setdefault(address, handle) == handle, "two streams compute in one scratch"
+        assert not self.engine.bare, "an engine without weights runs"
+        if self.cache is not None:
+            self.cache.compile(self.engine)
+        addresses = dict(self.addresses)  # a recording keeps those of its moment
+        STREAMS[handle].put("execute", handle, lambda: self._compute(addresses))
         return True
 
-    def _compute(self) -> None:
-        engine = self.engine
-        made = engine.session.run(None, {each.name: self._array(each) for each in engine.session.get_inputs()})
-        for each, value in zip(engine.session.get_outputs(), made, strict=True):
-            self._array(each)[...] = value
+    def _compute(self, addresses: dict[str, int]) -> None:
+        session = self.engine.session
+        made = session.run(None, {each.name: self._array(each, addresses) for each in session.get_inputs()})
+        for each, value in zip(session.get_outputs(), made, strict=True):
+            self._array(each, addresses)[...] = value
 
-    def _array(self, tensor: Any) -> Any:
+    def _array(self, tensor: Any, addresses: dict[str, int]) -> Any:
         dtype, shape = np.dtype(self.engine.get_tensor_dtype(tensor.name)), tuple(tensor.shape)
         size = int(np.prod(shape)) * dtype.itemsize
-        raw = (ctypes.c_uint8 * size).from_address(self.addresses[tensor.name])
+        raw = (ctypes.c_uint8 * size).from_address(addresses[tensor.name])
         return np.frombuffer(raw, dtype).reshape(shape)
-
-
-STREAMS: list[_Stream] = []
 
 
 class _Runtime:
@@ -147,7 +276,7 @@ class _Runtime:
 
     def deserialize_cuda_engine(self, data: bytes) -> _Engine | None:
         assert _Context.depth == 1
-        return _Engine(data[len(MARK) :]) if data.startswith(MARK) else None
+        return _Engine(data[len(MARK) :], bare=data.startswith(BARE)) if data.startswith((MARK, BARE)) else None
 
 
 class _Logger:
@@ -158,7 +287,7 @@ class _Logger:
 
 
 def vendor(version: str = "1.7.1") -> Any:
-    """In place of `tensorrt_rtx`."""
+    """In place of `tensorrt`, whose CUDA graphs are ours to record."""
     return SimpleNamespace(
         __version__=version, Runtime=_Runtime, Logger=_Logger, nptype=lambda name: np.dtype(name),
         ExecutionContextAllocationStrategy=SimpleNamespace(USER_MANAGED="user"),

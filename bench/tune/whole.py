@@ -101,7 +101,7 @@ class Decision:
             self._fuse = self._sessions[manifest.fusion.kinds[manifest.fusion.default]]
             order = manifest.fusion.order
             tokens = dict(self._encoders)
-            self._fused = {name: tokens[name].results["tokens"] for name in order}
+            self._fused = {name: tokens[name].values["tokens"] for name in order}
             self._fused |= {
                 "presence": np.ones((1, len(order)), np.float32),
                 "age": np.zeros((1, len(order)), np.float32),

@@ -12,9 +12,11 @@ import pkgutil
 from types import ModuleType
 
 from ..errors import BackendError
-from .base import Backend, Candidates, Session, SessionOptions
+from .base import Backend, Candidates, Feed, Session, SessionOptions, as_array
 
-__all__ = ["Backend", "Candidates", "Session", "SessionOptions", "available", "candidates", "open_backend"]
+__all__ = [
+    "Backend", "Candidates", "Feed", "Session", "SessionOptions", "as_array", "available", "candidates", "open_backend",
+]  # fmt: skip
 
 
 def available() -> dict[str, str | None]:

@@ -7,20 +7,21 @@ computer's own memory, so the order of calls, the shapes and the errors are test
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from ..engines import EngineStore, Key
-from ..errors import BackendError, EngineError
-from ..values import Array, OnnxGraph, TensorSpec
+from ..errors import EngineError
+from ..values import OnnxGraph, TensorSpec
 from ._builder import ensure
-from ._gpu import Gpu, Scratch, why_no_gpu
+from ._device import EngineSession
+from ._gpu import Gpu, Lane, why_no_gpu
 from ._nvinfer import VENDORS, Order, Vendor, load_vendor
-from .base import SessionOptions, check_feeds
+from .base import SessionOptions
 
-__all__ = ["EngineBackend", "EngineSession", "of_vendor"]
+__all__ = ["EngineBackend", "of_vendor"]
 
 
 def of_vendor(name: str, vendor: str) -> tuple[Callable[[], str | None], Callable[[SessionOptions], EngineBackend]]:
@@ -40,58 +41,16 @@ def of_vendor(name: str, vendor: str) -> tuple[Callable[[], str | None], Callabl
     return why_not, open_backend
 
 
-class EngineSession:
-    """One engine with its buffers: page-locked on the host, their twins on the GPU. `results` last until the next."""
-
-    def __init__(
-        self, gpu: Gpu, engine: Any, context: Any, scratch: Scratch, inputs: Sequence[TensorSpec],
-        outputs: Sequence[TensorSpec],
-    ) -> None:  # fmt: skip
-        self.inputs, self.outputs = tuple(inputs), tuple(outputs)
-        self._gpu, self._engine, self._context, self._scratch = gpu, engine, context, scratch
-        with gpu.active():
-            self._feeds = {spec.name: gpu.pinned(spec.shape, spec.dtype) for spec in inputs}
-            self.results = {spec.name: gpu.pinned(spec.shape, spec.dtype) for spec in outputs}
-            self._there = {name: gpu.memory(array.nbytes) for name, array in (self._feeds | self.results).items()}
-            for name, memory in self._there.items():
-                context.set_tensor_address(name, int(memory))
-
-    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """Copy in, compute, copy out: all in one stream's order, waited for at the end."""
-        if self._context is None:
-            raise BackendError("The session is closed")
-        check_feeds(feeds, self._feeds)
-        for name, value in feeds.items():
-            self._feeds[name][...] = value
-        with self._gpu.active():
-            for name, own in self._feeds.items():
-                self._gpu.put(self._there[name], own)
-            if self._scratch.size:
-                self._context.set_device_memory(int(self._scratch.memory), self._scratch.size)
-            if not self._context.execute_async_v3(int(self._gpu.stream.handle)):
-                raise BackendError("An engine failed", found="no reason given by the vendor")
-            for name, own in self.results.items():
-                self._gpu.take(own, self._there[name])
-            self._gpu.stream.synchronize()
-        return self.results
-
-    def close(self) -> None:
-        """Free engine and memory; a second call does nothing."""
-        with self._gpu.active():
-            self._context = self._engine = None
-            self._there.clear()
-
-
 class EngineBackend:
     """Opens the engines of one vendor on the GPU that is here. `build`: see `SessionOptions`."""
 
     def __init__(self, name: str, vendor: str, options: SessionOptions) -> None:
         self.name = name
         self._vendor: Vendor = VENDORS[vendor]
-        self._build = options.build
         self._sdk = load_vendor(vendor)
+        self._options = options
         self._gpu = Gpu()
-        self._scratch = Scratch(self._gpu)
+        self._lanes = [Lane(self._gpu)]
         self._runtime = self._sdk.Runtime(self._sdk.Logger(self._sdk.Logger.ERROR))
 
     def precisions(self) -> tuple[str, ...]:
@@ -102,17 +61,26 @@ class EngineBackend:
         """The engine of that graph for this GPU. Raises `EngineError` saying why there is none that may be loaded."""
         engine = self._load(graph, inputs)
         _compare(self._sdk, engine, inputs, outputs)
+        lane, scratch = self._lane(graph), int(engine.device_memory_size_v2)
         with self._gpu.active():
-            self._scratch.reserve(int(engine.device_memory_size_v2))
+            lane.reserve(scratch)
             context = self._context(engine)
         if context is None:
             raise EngineError("An engine gives no context", found="the vendor gave no reason", fix=_again(graph))
-        return EngineSession(self._gpu, engine, context, self._scratch, inputs, outputs)
+        records = self._options.graphs and not hasattr(self._sdk, "CudaGraphStrategy")
+        return EngineSession(self._gpu, lane, context, scratch, inputs, outputs, records=records)
+
+    def _lane(self, graph: OnnxGraph) -> Lane:
+        """A stream of its own for what waits for no other part, the common one for the rest."""
+        if self._options.overlap and graph.origin is not None and graph.origin.apart:
+            self._lanes.append(Lane(self._gpu))
+            return self._lanes[-1]
+        return self._lanes[0]
 
     def _load(self, graph: OnnxGraph, inputs: Sequence[TensorSpec]) -> Any:
         key, store = self._wanted(graph, inputs)
         found = store.serve(key)
-        if found is None and self._build == "missing":
+        if found is None and self._options.build == "missing":
             order = Order(key.part, graph, key.capabilities)
             ensure(store, key, order)
             found = store.serve(key)
@@ -144,14 +112,14 @@ class EngineBackend:
             return engine.create_execution_context(strategy)
         config = engine.create_runtime_config()
         config.set_execution_context_allocation_strategy(strategy)
-        if hasattr(self._sdk, "CudaGraphStrategy"):
+        if self._options.graphs and hasattr(self._sdk, "CudaGraphStrategy"):
             config.cuda_graph_strategy = self._sdk.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
         return engine.create_execution_context(config)
 
     def close(self) -> None:
         """Free the scratch and what read the engines."""
         with self._gpu.active():
-            self._scratch.memory, self._scratch.size = None, 0
+            self._lanes.clear()
             self._runtime = None
 
 

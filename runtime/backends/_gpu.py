@@ -1,4 +1,4 @@
-"""The GPU as a session sees it, through PyCUDA: memory, a stream, copies."""
+"""The GPU as a session sees it, through PyCUDA: memory, streams, events, copies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ from ...kernels.cuda.protocol import CudaError
 from ..errors import BackendError
 from ..values import Array
 
-__all__ = ["Gpu", "Scratch", "why_no_gpu"]
+__all__ = ["Gpu", "Lane", "Scratch", "why_no_gpu"]
+
+WITHOUT_TIMING = 2
+"""CU_EVENT_DISABLE_TIMING: such events cost least."""
 
 
 def why_no_gpu() -> str | None:
@@ -26,7 +29,7 @@ def why_no_gpu() -> str | None:
 
 
 class Gpu:
-    """The first GPU in its primary context, which PyTorch, CuPy and ONNX Runtime use too, and one stream on it."""
+    """The first GPU in its primary context, which PyTorch, CuPy and ONNX Runtime use too."""
 
     def __init__(self) -> None:
         try:
@@ -38,8 +41,6 @@ class Gpu:
         self.capability = f"{major}.{minor}"
         self.name = str(device.name())
         self._context = device.retain_primary_context()
-        with self.active():
-            self.stream = self._cuda.Stream()
 
     @contextmanager
     def active(self) -> Iterator[None]:
@@ -52,6 +53,14 @@ class Gpu:
         finally:
             self._context.pop()
 
+    def stream(self) -> Any:
+        """A stream: what is put on it is done in order, and beside what is on others."""
+        return self._cuda.Stream()
+
+    def event(self) -> Any:
+        """A mark for a stream that other streams, or the host, wait for; until it is recorded nobody waits."""
+        return self._cuda.Event(WITHOUT_TIMING)
+
     def memory(self, size: int) -> Any:
         """Memory on the GPU: its `int()` is the address."""
         return self._cuda.mem_alloc(max(1, size))
@@ -62,17 +71,21 @@ class Gpu:
         array[...] = 0
         return array
 
-    def put(self, target: Any, array: Array) -> None:
+    def put(self, target: Any, array: Array, stream: Any) -> None:
         """Copy to the GPU, in the stream's order."""
-        self._cuda.memcpy_htod_async(int(target), array, self.stream)
+        self._cuda.memcpy_htod_async(int(target), array, stream)
 
-    def take(self, array: Array, source: Any) -> None:
+    def take(self, array: Array, source: Any, stream: Any) -> None:
         """Copy from the GPU, in the stream's order."""
-        self._cuda.memcpy_dtoh_async(array, int(source), self.stream)
+        self._cuda.memcpy_dtoh_async(array, int(source), stream)
+
+    def clear(self, target: Any, size: int, stream: Any) -> None:
+        """Zeros, in the stream's order."""
+        self._cuda.memset_d8_async(int(target), 0, size, stream)
 
 
 class Scratch:
-    """One block that all engines of a pipeline compute in, one after another; as large as the largest asks for."""
+    """One block that engines compute in, one after another; as large as the largest asks for."""
 
     def __init__(self, gpu: Gpu) -> None:
         self._gpu = gpu
@@ -84,3 +97,19 @@ class Scratch:
         if size > self.size:
             self.memory = None  # freed first: both at once may not fit
             self.memory, self.size = self._gpu.memory(size), size
+
+
+class Lane:
+    """A stream, and the scratch of what runs on it. Two engines at once must not share scratch, so each lane has its
+    own: one for all that waits for something else, and one for each encoder that may run beside the others."""
+
+    def __init__(self, gpu: Gpu) -> None:
+        with gpu.active():
+            self.stream = gpu.stream()
+        self.scratch = Scratch(gpu)
+
+    def reserve(self, size: int) -> None:
+        """Scratch of `size` bytes; what runs in it now is waited for before it moves."""
+        if size > self.scratch.size:
+            self.stream.synchronize()
+            self.scratch.reserve(size)

@@ -8,6 +8,7 @@ import numpy as np
 
 from ..errors import BackendError
 from ..values import Array, TensorSpec
+from .base import Feed, as_array
 
 __all__ = ["Slots"]
 
@@ -33,7 +34,7 @@ class Slots:
         for slot in self._slots:
             bind(slot.name, slot.own)
 
-    def fill(self, feeds: Mapping[str, Array]) -> None:
+    def fill(self, feeds: Mapping[str, Feed]) -> None:
         """Take the feeds of one run. An array that comes a second time in a row is read in place from then on; others
         are copied in. Raises `BackendError` for what is not exactly an input."""
         if len(feeds) != len(self._slots):
@@ -44,8 +45,12 @@ class Slots:
             if value is not slot.bound:
                 self._take(slot, value)
 
-    def _take(self, slot: _Slot, value: Array | None) -> None:
-        """A feed that is not the array bound now: bind it when it comes again, else copy it."""
+    def _take(self, slot: _Slot, given: Feed | None) -> None:
+        """A feed that is not the array bound now: bind it when it comes again, else copy it. What another backend keeps
+        elsewhere is brought here, always into the same array."""
+        value = None if given is None else as_array(given)
+        if value is not None and value is slot.bound:
+            return
         if value is None or value.shape != slot.own.shape or value.dtype != slot.own.dtype:
             found = "nothing" if value is None else f"{value.dtype} {value.shape}"
             raise BackendError(f"Input {slot.name}", found=found, expected=f"{slot.own.dtype} {slot.own.shape}")

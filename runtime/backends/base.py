@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol, TypeAlias
+
+import numpy as np
 
 from ..errors import BackendError
 from ..values import Array, OnnxGraph, TensorSpec
 
-__all__ = ["Backend", "Candidates", "Session", "SessionOptions", "check_feeds"]
+__all__ = ["Backend", "Candidates", "Feed", "Session", "SessionOptions", "Value", "as_array", "check_feeds"]
 
 
 @dataclass(frozen=True)
@@ -18,7 +20,8 @@ class SessionOptions:
 
     `spinning`: idle threads wait busily. `arena`: memory is kept between runs, in one arena for all sessions. `level`:
     how far a graph is rewritten when it is opened. `build`: what a backend of engines does where one is missing:
-    "never", or build it when the pipeline is loaded.
+    "never", or build it when the pipeline is loaded. On a GPU, `overlap`: encoders run beside each other, each in
+    memory of its own; `graphs`: what has fixed addresses is recorded as a CUDA graph and replayed.
     """
 
     threads: int | None = None
@@ -26,6 +29,8 @@ class SessionOptions:
     arena: bool = True
     level: Literal["all", "extended", "basic"] = "all"
     build: Literal["never", "missing"] = "never"
+    overlap: bool = True
+    graphs: bool = True
 
 
 Candidates = tuple[tuple[SessionOptions, ...], tuple[dict[str, object], ...]]
@@ -33,7 +38,35 @@ Candidates = tuple[tuple[SessionOptions, ...], tuple[dict[str, object], ...]]
 its equal, and changes to the best of these that are raced after."""
 
 
-def check_feeds(feeds: Mapping[str, Array], buffers: Mapping[str, Array]) -> None:
+class Value(Protocol):
+    """An output where its backend keeps it, on a GPU say. A session of the same backend is fed with it and copies
+    nothing; any other takes what `numpy` brings. It changes with the next run of the session that it is of."""
+
+    @property
+    def dtype(self) -> np.dtype[Any]: ...
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    def numpy(self) -> Array:
+        """The values now, in an array that stays the same one."""
+        ...
+
+    def fill(self, value: float) -> object:
+        """Overwrite every value, as the method of that name of an array does."""
+        ...
+
+
+Feed: TypeAlias = Array | Value
+"""What an input is fed with."""
+
+
+def as_array(feed: Feed) -> Array:
+    """The feed as NumPy has it: itself, or brought from where it is."""
+    return feed if isinstance(feed, np.ndarray) else feed.numpy()
+
+
+def check_feeds(feeds: Mapping[str, Feed], buffers: Mapping[str, Array]) -> None:
     """Raise `BackendError` unless the feeds are exactly the inputs, each of its buffer's dtype and shape."""
     if feeds.keys() != buffers.keys():
         raise BackendError("Wrong inputs", found=", ".join(feeds), expected=", ".join(buffers))
@@ -45,9 +78,23 @@ def check_feeds(feeds: Mapping[str, Array], buffers: Mapping[str, Array]) -> Non
 
 
 class Session(Protocol):
-    """One opened graph. `results` are its outputs: buffers that every `run` fills again, so copy what must last."""
+    """One opened graph. Every `run` overwrites its outputs, so copy what must last.
 
-    results: dict[str, Array]
+    `results` has them for reading: what is looked up there is waited for and brought from wherever it is, always into
+    the same array. Who keeps that array and does not look up again calls `bring` first, where there is one. `values`
+    has the outputs for feeding other sessions, which need no waiting.
+    """
+
+    @property
+    def results(self) -> Mapping[str, Array]: ...
+
+    @property
+    def values(self) -> Mapping[str, Feed]: ...
+
+    @property
+    def bring(self) -> Callable[[Sequence[str]], None] | None:
+        """Makes the arrays of these outputs what the last run gave; None where they always are."""
+        ...
 
     @property
     def inputs(self) -> Sequence[TensorSpec]: ...
@@ -55,8 +102,11 @@ class Session(Protocol):
     @property
     def outputs(self) -> Sequence[TensorSpec]: ...
 
-    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
-        """Run once and give `results`. Every input must be fed with its exact dtype and shape."""
+    def run(self, feeds: Mapping[str, Feed]) -> Mapping[str, Array]:
+        """Run once and give `results`. Every input must be fed with its exact dtype and shape.
+
+        On a GPU this may return before anything is done; then errors come where a result is looked up.
+        """
         ...
 
     def close(self) -> None:

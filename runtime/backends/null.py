@@ -6,13 +6,13 @@ last axis n is 1/n throughout (so that weights sum to 1), integers are 0. It che
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
 from ..errors import BackendError
 from ..values import Array, OnnxGraph, TensorSpec
-from .base import SessionOptions, check_feeds
+from .base import Feed, SessionOptions, check_feeds
 
 __all__ = ["RANK", "NullBackend", "NullSession", "open_backend", "why_not"]
 
@@ -32,15 +32,18 @@ def open_backend(options: SessionOptions) -> NullBackend:
 class NullSession:
     """One graph that is never run."""
 
+    bring: Callable[[Sequence[str]], None] | None = None
+
     def __init__(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
         self._expected = {spec.name: np.empty(spec.shape, spec.dtype) for spec in inputs}
         self._constants = {spec.name: _constant(spec) for spec in outputs}
         self.results = {name: value.copy() for name, value in self._constants.items()}
+        self.values = self.results
         self._open = True
 
-    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+    def run(self, feeds: Mapping[str, Feed]) -> dict[str, Array]:
         """The constants of this graph, after checking the feeds."""
         if not self._open:
             raise BackendError("The session is closed")

@@ -13,7 +13,7 @@ import io
 import os
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -24,7 +24,7 @@ import numpy as np
 from ..errors import BackendError, MissingExtraError
 from ..values import Array, OnnxGraph, TensorSpec
 from ._slots import Slots
-from .base import Candidates, SessionOptions
+from .base import Candidates, Feed, SessionOptions
 from .ort import threads_for
 
 __all__ = ["RANK", "OpenvinoBackend", "OpenvinoSession", "candidates", "open_backend", "why_not"]
@@ -72,6 +72,8 @@ def _sdk() -> Any:
 class OpenvinoSession:
     """One compiled graph with its bound buffers. One thread at a time; outputs are overwritten by the next run."""
 
+    bring: Callable[[Sequence[str]], None] | None = None
+
     def __init__(
         self, sdk: Any, compiled: Any, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]
     ) -> None:  # fmt: skip
@@ -81,11 +83,12 @@ class OpenvinoSession:
         self._ports = {spec.name: _port(compiled.inputs, spec.name) for spec in inputs}
         self._tensors: dict[str, Any] = {}
         self.results: dict[str, Array] = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in outputs}
+        self.values = self.results
         for name, buffer in self.results.items():
             self._bind(_port(compiled.outputs, name), name, buffer)
         self._slots = Slots(inputs, lambda name, array: self._bind(self._ports[name], name, array))
 
-    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+    def run(self, feeds: Mapping[str, Feed]) -> dict[str, Array]:
         """Run on the feeds and give the bound outputs; see `Slots.fill` for when a feed is copied."""
         if self._request is None:
             raise BackendError("The session is closed")

@@ -23,7 +23,7 @@ import numpy as np
 from ..errors import BackendError, MissingExtraError
 from ..values import Array, OnnxGraph, TensorSpec
 from ._slots import Slots
-from .base import Candidates, SessionOptions
+from .base import Candidates, Feed, SessionOptions
 
 __all__ = [
     "RANK", "OrtBackend", "OrtSession", "candidates", "open_backend", "open_session", "threads_for", "usable_threads",
@@ -77,6 +77,8 @@ def open_backend(options: SessionOptions) -> OrtBackend:
 class OrtSession:
     """One graph with its bound buffers. One thread at a time; outputs are overwritten by the next run."""
 
+    bring: Callable[[Sequence[str]], None] | None = None
+
     def __init__(self, ort: Any, session: Any, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
@@ -84,13 +86,14 @@ class OrtSession:
         self._session = session
         self._binding = session.io_binding()
         self.results: dict[str, Array] = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in outputs}
+        self.values = self.results
         self._values = {
             name: self._bind(self._binding.bind_ortvalue_output, name, buffer) for name, buffer in self.results.items()
         }
         self._slots = Slots(inputs, self._read_from)
         self._run = _runner(session, self._binding)
 
-    def run(self, feeds: Mapping[str, Array]) -> dict[str, Array]:
+    def run(self, feeds: Mapping[str, Feed]) -> dict[str, Array]:
         """Run on the feeds and give the bound outputs.
 
         An array that comes a second time in a row is read in place from then on; others are copied in.

@@ -16,10 +16,10 @@ pytest.importorskip("onnxruntime", reason="the pretended GPU computes with ONNX 
 import chiasm
 import pretended_gpu
 from chiasm.runtime import backends
-from chiasm.runtime.backends import _builder, _engines, _gpu, rtx, trt
+from chiasm.runtime.backends import _builder, _engines, rtx, trt
 from chiasm.runtime.backends._builder import Built
 from chiasm.runtime.bundle import open_bundle
-from chiasm.runtime.engines import EngineStore, Key, engine_folder
+from chiasm.runtime.engines import Key
 from chiasm.runtime.errors import BackendError, EngineError
 from chiasm.runtime.values import OnnxGraph
 
@@ -34,31 +34,7 @@ def bundle(tmp_path: Path) -> Path:
 
 @pytest.fixture(autouse=True)
 def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
-    made = pretended_gpu.driver()
-    monkeypatch.setattr(_gpu, "open_pycuda", lambda: made)
-    monkeypatch.setattr(rtx, "why_not", lambda: None)
-    monkeypatch.setattr(_engines, "load_vendor", lambda name: pretended_gpu.vendor())
-    real = _gpu.Gpu.__init__
-
-    def noted(self: _gpu.Gpu) -> None:
-        real(self)
-        pretended_gpu.STREAMS.append(self.stream)
-
-    monkeypatch.setattr(_gpu.Gpu, "__init__", noted)
-
-
-def _make(path: Path, change: Callable[[Key], Key] = lambda key: key, *, mark: bytes = pretended_gpu.MARK) -> None:
-    """An engine of every part in FP32, which the pretended vendor runs."""
-    opened = open_bundle(path)
-    store = EngineStore(engine_folder(path))
-    for part, spec in opened.manifest.parts.items():
-        graph = opened.graph(part, "fp32")
-        assert graph.origin is not None
-        key = Key(
-            part=part, precision="fp32", graph=graph.origin.digest, vendor="tensorrt_rtx", version="1.7.1",
-            capabilities=("8.6", "8.9"), shapes={each.name: each.shape for each in spec.inputs}, flags={"level": "3"},
-        )  # fmt: skip
-        store.put(change(key), mark + graph.proto, 1.0, 1.0)
+    pretended_gpu.install(monkeypatch)
 
 
 def _same(first: Any, second: Any) -> None:
@@ -67,7 +43,7 @@ def _same(first: Any, second: Any) -> None:
 
 
 def test_a_bundle_runs_on_its_engines(bundle: Path) -> None:
-    _make(bundle)
+    pretended_gpu.make(bundle)
     with (
         chiasm.load(bundle, backend="rtx", precision="fp32", strict=True) as engines,
         chiasm.load(bundle, precision="fp32") as graphs,
@@ -92,7 +68,7 @@ def test_a_bundle_runs_on_its_engines(bundle: Path) -> None:
 def test_an_engine_made_for_something_else_is_never_loaded(
     bundle: Path, change: Callable[[Key], Key], words: str
 ) -> None:
-    _make(bundle, change)
+    pretended_gpu.make(bundle, change)
     with pytest.raises(EngineError, match=rf"No engine of part \S+ for Pretended RTX: .*{words}.*chiasm compile"):
         chiasm.load(bundle, backend="rtx", precision="fp32", strict=True)
     with chiasm.load(bundle, backend="rtx", precision="fp32") as pipeline, chiasm.load(bundle) as graphs:
@@ -103,7 +79,7 @@ def test_an_engine_made_for_something_else_is_never_loaded(
 
 
 def test_an_engine_that_is_cut_off(bundle: Path) -> None:
-    _make(bundle)
+    pretended_gpu.make(bundle)
     for file in (bundle / "engines").glob("*/engine.bin"):
         file.write_bytes(file.read_bytes()[:-1])
     with pytest.raises(EngineError, match=r"cut off: \d+ of \d+ bytes"):
@@ -111,7 +87,7 @@ def test_an_engine_that_is_cut_off(bundle: Path) -> None:
 
 
 def test_an_engine_that_the_vendor_does_not_take(bundle: Path) -> None:
-    _make(bundle, mark=b"OLD:")
+    pretended_gpu.make(bundle, mark=b"OLD:")
     with pytest.raises(EngineError, match="tensorrt_rtx does not take the engine of part"):
         chiasm.load(bundle, backend="rtx", precision="fp32", strict=True)
 
@@ -136,7 +112,7 @@ def test_nothing_is_built_unless_asked_and_then_while_loading(bundle: Path, monk
 
 
 def test_wrong_feeds_and_a_closed_session(bundle: Path) -> None:
-    _make(bundle)
+    pretended_gpu.make(bundle)
     opened = open_bundle(bundle)
     spec = opened.manifest.parts["heads"]
     backend = backends.open_backend("rtx")
@@ -154,7 +130,7 @@ def test_wrong_feeds_and_a_closed_session(bundle: Path) -> None:
 
 
 def test_tensors_that_are_not_the_manifests(bundle: Path) -> None:
-    _make(bundle)
+    pretended_gpu.make(bundle)
     opened = open_bundle(bundle)
     spec = opened.manifest.parts["heads"]
     backend = backends.open_backend("rtx")
