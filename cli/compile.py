@@ -42,6 +42,9 @@ def command(
     workspace: Annotated[
         int | None, typer.Option("--workspace", metavar="MIB", help="Scratch that an engine may plan with.", min=1)
     ] = None,
+    strip: Annotated[
+        bool, typer.Option("--strip", help="Leave weights out: they come from the bundle when an engine is opened.")
+    ] = False,
     engines: Annotated[
         Path | None, typer.Option("--engines", metavar="FOLDER", help="Where engines are kept; default: in the bundle.")
     ] = None,
@@ -68,7 +71,7 @@ def command(
     meant = meant_for(target or (), capability or ())
     wish = Wish(
         vendor=vendor or meant.vendor, capabilities=meant.capabilities, precision=precision, parts=tuple(part or ()),
-        level=level, workspace=meant.workspace if workspace is None else workspace * _MIB,
+        level=level, workspace=meant.workspace if workspace is None else workspace * _MIB, strip=strip,
     )  # fmt: skip
     jobs = plan_engines(opened, wish, store)
     if not as_json:

@@ -38,7 +38,7 @@ for more."""
 class Wish(msgspec.Struct, frozen=True, kw_only=True):
     """How engines are to be built. `precision`: fp32, fp16 or int8, or part → one of them; `parts` empty: all.
 
-    `level` 0 to 5 and `workspace` in bytes: see `Order`; None is the vendor's own.
+    `level` 0 to 5, `workspace` in bytes and `strip`: see `Order`; None is the vendor's own.
     """
 
     vendor: str = "tensorrt_rtx"
@@ -47,6 +47,7 @@ class Wish(msgspec.Struct, frozen=True, kw_only=True):
     parts: tuple[str, ...] = ()
     level: int | None = None
     workspace: int | None = None
+    strip: bool = False
 
 
 class Meant(msgspec.Struct, frozen=True):
@@ -148,6 +149,7 @@ def key_of(manifest: Manifest, part: str, precision: str, wish: Wish, version: s
     spec = manifest.parts[part]
     variant = next(each for each in spec.variants if each.precision == precision)
     flags = {name: str(value) for name in ("level", "workspace") if (value := getattr(wish, name)) is not None}
+    flags |= {"strip": "true"} if wish.strip else {}
     return Key(
         part=part, precision=precision, graph=variant.digest,
         vendor=wish.vendor, version=version, capabilities=tuple(sorted(wish.capabilities, key=_number)),
@@ -226,7 +228,7 @@ def _one(bundle: Bundle, job: Job, wish: Wish, store: EngineStore, told: Told, m
     if facts is not None:
         return _line(facts, cached=True)
     graph = bundle.graph(key.part, key.precision)
-    order = Order(key.part, graph, key.capabilities, wish.level, wish.workspace)
+    order = Order(key.part, graph, key.capabilities, wish.level, wish.workspace, strip=wish.strip)
     facts, built = ensure(store, key, order, told, maker)
     return _line(facts, cached=not built)
 

@@ -81,6 +81,8 @@ class Sessions:
         spec = self.bundle.manifest.parts[part]
         session = backend.open(self.bundle.graph(part, precision), spec.inputs, spec.outputs)
         self.precisions[part], self.backends[part] = precision, backend.name
+        if session.note is not None:
+            self.notes[part] = session.note
         return session
 
     def _other(self, name: str, options: SessionOptions) -> Backend:

@@ -271,12 +271,14 @@ class _Running:
 
 
 class _Runtime:
+    made: type[_Engine] = _Engine
+
     def __init__(self, logger: Any) -> None:
         pass
 
     def deserialize_cuda_engine(self, data: bytes) -> _Engine | None:
         assert _Context.depth == 1
-        return _Engine(data[len(MARK) :], bare=data.startswith(BARE)) if data.startswith((MARK, BARE)) else None
+        return self.made(data[len(MARK) :], bare=data.startswith(BARE)) if data.startswith((MARK, BARE)) else None
 
 
 class _Logger:
@@ -286,9 +288,103 @@ class _Logger:
         pass
 
 
-def vendor(version: str = "1.7.1") -> Any:
-    """In place of `tensorrt`, whose CUDA graphs are ours to record."""
+class _Refitter:
+    """Weights of an engine. The pretended one misses `lacks`."""
+
+    lacks: tuple[str, ...] = ()
+
+    def __init__(self, engine: _Engine, logger: _Logger) -> None:
+        assert _Context.depth == 1
+        self.engine, self.graph = engine, b""
+
+    def get_missing_weights(self) -> list[str]:
+        return list(self.lacks)
+
+    def refit_cuda_engine(self) -> bool:
+        whole = onnxruntime.InferenceSession(self.graph, providers=["CPUExecutionProvider"])
+        self.engine.session, self.engine.bare = whole, False
+        return True
+
+
+class _OnnxParserRefitter:
+    num_errors = 1
+
+    def __init__(self, refitter: _Refitter, logger: _Logger) -> None:
+        self.refitter = refitter
+
+    def refit_from_bytes(self, proto: bytes) -> bool:
+        self.refitter.graph = proto
+        return not proto.startswith(b"!")
+
+    def get_error(self, index: int) -> Any:
+        return SimpleNamespace(desc=lambda: "a node was renamed")
+
+
+def vendor(version: str = "1.7.1", lacks: tuple[str, ...] = ()) -> Any:
+    """In place of `tensorrt`, whose CUDA graphs are ours to record. `lacks`: weights that refitting does not find."""
     return SimpleNamespace(
-        __version__=version, Runtime=_Runtime, Logger=_Logger, nptype=lambda name: np.dtype(name),
+        __name__="pretended", __version__=version, Runtime=_Runtime, Logger=_Logger, nptype=lambda name: np.dtype(name),
         ExecutionContextAllocationStrategy=SimpleNamespace(USER_MANAGED="user"),
+        Refitter=type("Refitter", (_Refitter,), {"lacks": lacks}), OnnxParserRefitter=_OnnxParserRefitter,
     )  # fmt: skip
+
+
+class _Cache:
+    """What was compiled, as names of inputs of engines; its version is that of the vendor."""
+
+    def __init__(self, version: str) -> None:
+        self.head = f"RTC {version}:".encode()
+        self.known: set[str] = set()
+
+    def deserialize(self, blob: bytes) -> bool:
+        assert _Context.depth == 1
+        if not blob.startswith(self.head):
+            return False
+        self.known = set(blob[len(self.head) :].decode().split(","))
+        return True
+
+    def serialize(self) -> bytes:
+        return self.head + ",".join(sorted(self.known)).encode()
+
+    def compile(self, engine: _Engine) -> None:
+        name = engine.get_tensor_name(0)
+        if name not in self.known:
+            LOG.append(("compile", 0))
+            self.known.add(name)
+
+
+class _Config:
+    cuda_graph_strategy = "disabled"
+    strategy = cache = None
+
+    def __init__(self, version: str) -> None:
+        self.version = version
+
+    def set_execution_context_allocation_strategy(self, strategy: str) -> None:
+        self.strategy = strategy
+
+    def create_runtime_cache(self) -> _Cache:
+        return _Cache(self.version)
+
+    def set_runtime_cache(self, cache: _Cache) -> None:
+        self.cache = cache
+
+
+def rtx_vendor(version: str = "1.7.1") -> Any:
+    """In place of `tensorrt_rtx`: replays CUDA graphs itself, and keeps what it compiles in a cache."""
+
+    class Engine(_Engine):
+        def create_runtime_config(self) -> _Config:
+            return _Config(version)
+
+        def create_execution_context(self, config: Any) -> _Running:
+            assert config.strategy == "user"
+            LOG.append(("strategy " + config.cuda_graph_strategy, 0))
+            return _Running(self, config.cache)
+
+    class Runtime(_Runtime):
+        made = Engine
+
+    sdk = vendor(version)
+    sdk.Runtime, sdk.CudaGraphStrategy = Runtime, SimpleNamespace(WHOLE_GRAPH_CAPTURE="whole")
+    return sdk

@@ -110,7 +110,7 @@ def build_apart(vendor: str, order: Order, told: Told = lambda words, share: Non
 def _written(vendor: str, order: Order) -> dict[str, Any]:
     return {
         "vendor": vendor, "part": order.part, "folder": None if order.graph.folder is None else str(order.graph.folder),
-        "capabilities": order.capabilities, "level": order.level, "workspace": order.workspace,
+        "capabilities": order.capabilities, "level": order.level, "workspace": order.workspace, "strip": order.strip,
     }  # fmt: skip
 
 
@@ -147,7 +147,7 @@ def _main(folder: Path) -> int:
     graph = OnnxGraph((folder / "graph.onnx").read_bytes(), None if asked["folder"] is None else Path(asked["folder"]))
     order = Order(
         asked["part"], graph, tuple(asked["capabilities"]), asked["level"], asked["workspace"],
-        timing.read_bytes() if timing.exists() else None,
+        timing.read_bytes() if timing.exists() else None, asked["strip"],
     )  # fmt: skip
     answers = os.fdopen(os.dup(1), "w")
     os.dup2(2, 1)  # libraries that print do not disturb the answers

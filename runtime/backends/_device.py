@@ -21,6 +21,7 @@ from ..errors import BackendError
 from ..values import Array, TensorSpec
 from ._gpu import Gpu, Lane
 from ._recording import Recording, record
+from ._runtime_cache import RuntimeCache
 from .base import Feed, as_array, check_feeds
 
 __all__ = ["DeviceValue", "EngineSession"]
@@ -64,14 +65,16 @@ class _Results(Mapping[str, Array]):
 
 class EngineSession:
     """One engine with its buffers: page-locked on the host, their twins on the GPU. `scratch`: bytes that it computes
-    in, which `lane` has; `records`: whether its CUDA graph is ours to record."""
+    in, which `lane` has; `records`: whether its CUDA graph is ours to record; `cache`: what is kept at the end."""
 
     def __init__(
         self, gpu: Gpu, lane: Lane, context: Any, scratch: int, inputs: Sequence[TensorSpec],
-        outputs: Sequence[TensorSpec], *, records: bool,
+        outputs: Sequence[TensorSpec], *, records: bool, cache: RuntimeCache | None = None,
     ) -> None:  # fmt: skip
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
         self.results = _Results(self)
+        self.note = None if cache is None else cache.note
+        self._cache = cache
         self._gpu, self.lane, self._context, self._scratch = gpu, lane, context, scratch
         self._records, self._alike, self._recording = records, 0, cast(Recording | None, None)
         self._place = (0, 0)
@@ -208,7 +211,9 @@ class EngineSession:
         with self._gpu.active():
             self.lane.stream.synchronize()
             self._forget()
-            self._context = None
+            if self._cache is not None:
+                self._cache.keep()
+            self._context = self._cache = None
             self._there.clear()
             for value in self.values.values():
                 value.memory = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,8 @@ from ._builder import ensure
 from ._device import EngineSession
 from ._gpu import Gpu, Lane, why_no_gpu
 from ._nvinfer import VENDORS, Order, Vendor, load_vendor
+from ._refit import refit
+from ._runtime_cache import RuntimeCache
 from .base import SessionOptions
 
 __all__ = ["EngineBackend", "of_vendor"]
@@ -51,7 +54,8 @@ class EngineBackend:
         self._options = options
         self._gpu = Gpu()
         self._lanes = [Lane(self._gpu)]
-        self._runtime = self._sdk.Runtime(self._sdk.Logger(self._sdk.Logger.ERROR))
+        self._logger = self._sdk.Logger(self._sdk.Logger.ERROR)
+        self._runtime = self._sdk.Runtime(self._logger)
 
     def precisions(self) -> tuple[str, ...]:
         """What becomes an engine. INT8 only by name: whether it is faster has to be measured on the device."""
@@ -59,16 +63,16 @@ class EngineBackend:
 
     def open(self, graph: OnnxGraph, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> EngineSession:
         """The engine of that graph for this GPU. Raises `EngineError` saying why there is none that may be loaded."""
-        engine = self._load(graph, inputs)
+        engine, place = self._load(graph, inputs)
         _compare(self._sdk, engine, inputs, outputs)
         lane, scratch = self._lane(graph), int(engine.device_memory_size_v2)
         with self._gpu.active():
             lane.reserve(scratch)
-            context = self._context(engine)
+            context, cache = self._context(engine, place)
         if context is None:
             raise EngineError("An engine gives no context", found="the vendor gave no reason", fix=_again(graph))
         records = self._options.graphs and not hasattr(self._sdk, "CudaGraphStrategy")
-        return EngineSession(self._gpu, lane, context, scratch, inputs, outputs, records=records)
+        return EngineSession(self._gpu, lane, context, scratch, inputs, outputs, records=records, cache=cache)
 
     def _lane(self, graph: OnnxGraph) -> Lane:
         """A stream of its own for what waits for no other part, the common one for the rest."""
@@ -77,7 +81,8 @@ class EngineBackend:
             return self._lanes[-1]
         return self._lanes[0]
 
-    def _load(self, graph: OnnxGraph, inputs: Sequence[TensorSpec]) -> Any:
+    def _load(self, graph: OnnxGraph, inputs: Sequence[TensorSpec]) -> tuple[Any, Path]:
+        """(the engine, whole; the folder that keeps it)."""
         key, store = self._wanted(graph, inputs)
         found = store.serve(key)
         if found is None and self._options.build == "missing":
@@ -92,7 +97,10 @@ class EngineBackend:
             engine = self._runtime.deserialize_cuda_engine(found.data)
         if engine is None:
             raise EngineError(f"{self._vendor.name} does not take the engine of part {key.part}", fix=_again(graph))
-        return engine
+        if "strip" in found.facts.key.flags:
+            with self._gpu.active():
+                refit(self._sdk, engine, self._logger, graph)
+        return engine, store.folder / found.facts.key.digest
 
     def _wanted(self, graph: OnnxGraph, inputs: Sequence[TensorSpec]) -> tuple[Key, EngineStore]:
         origin = graph.origin
@@ -105,16 +113,18 @@ class EngineBackend:
         )  # fmt: skip
         return key, EngineStore(origin.engines)
 
-    def _context(self, engine: Any) -> Any:
-        """A context that computes in our scratch; on RTX the vendor's own CUDA graphs replay what has fixed shapes."""
+    def _context(self, engine: Any, place: Path) -> tuple[Any, RuntimeCache | None]:
+        """A context that computes in our scratch; on RTX the vendor's own CUDA graphs replay what has fixed shapes, and
+        what it compiles for this GPU is kept."""
         strategy = self._sdk.ExecutionContextAllocationStrategy.USER_MANAGED
         if not hasattr(engine, "create_runtime_config"):
-            return engine.create_execution_context(strategy)
+            return engine.create_execution_context(strategy), None
         config = engine.create_runtime_config()
         config.set_execution_context_allocation_strategy(strategy)
         if self._options.graphs and hasattr(self._sdk, "CudaGraphStrategy"):
             config.cuda_graph_strategy = self._sdk.CudaGraphStrategy.WHOLE_GRAPH_CAPTURE
-        return engine.create_execution_context(config)
+        cache = RuntimeCache(config, place, self._gpu.name) if hasattr(config, "create_runtime_cache") else None
+        return engine.create_execution_context(config), cache
 
     def close(self) -> None:
         """Free the scratch and what read the engines."""

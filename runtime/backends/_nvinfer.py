@@ -19,6 +19,10 @@ from ..values import OnnxGraph
 
 __all__ = ["VENDORS", "Order", "Vendor", "build", "load_vendor"]
 
+_NO_STRIPPING = (
+    "Build without --strip, or on a machine with an NVIDIA GPU: TensorRT-RTX 1.7 strips nothing without one."
+)
+
 Told = Callable[[str, float], object]
 """Told what the builder does and which share of it is done; a false answer stops it."""
 
@@ -44,7 +48,8 @@ VENDORS = {
 @dataclass(frozen=True)
 class Order:
     """What is to be built. `workspace`: bytes of scratch that the builder may plan with, None: its own limit;
-    `level`: 0 to 5, how long it may search; `timing`: what it remembers of earlier searches, if it keeps that."""
+    `level`: 0 to 5, how long it may search; `timing`: what it remembers of earlier searches, if it keeps that;
+    `strip`: leave the weights out, which come from the same graph when the engine is opened."""
 
     part: str
     graph: OnnxGraph
@@ -52,6 +57,7 @@ class Order:
     level: int | None = None
     workspace: int | None = None
     timing: bytes | None = None
+    strip: bool = False
 
 
 def load_vendor(name: str) -> Any:
@@ -83,7 +89,7 @@ def build(sdk: Any, vendor: Vendor, order: Order, told: Told) -> tuple[bytes, by
     if made is None:
         raise EngineError(
             f"{vendor.name} {sdk.__version__} built no engine of part {order.part}", found=logger.said() or "no reason",
-            fix="Try a smaller --workspace or another --precision.",
+            fix=_NO_STRIPPING if order.strip else "Try a smaller --workspace or another --precision.",
         )  # fmt: skip
     return bytes(made), None if cache is None else bytes(cache.serialize())
 
@@ -128,12 +134,24 @@ def _configure(sdk: Any, vendor: Vendor, config: Any, order: Order, told: Told) 
         config.builder_optimization_level = order.level
     if order.workspace is not None:
         config.set_memory_pool_limit(sdk.MemoryPoolType.WORKSPACE, order.workspace)
+    if order.strip:
+        _strip(sdk, config)
     config.progress_monitor = _monitor(sdk, told)
     if vendor.named:
         return None
     cache = config.create_timing_cache(order.timing or b"")
     config.set_timing_cache(cache, False)
     return cache
+
+
+def _strip(sdk: Any, config: Any) -> None:
+    """Leave out what can be refitted. REFIT_IDENTICAL promises the same weights again, so that the builder may optimise
+    with what it sees of them."""
+    flags = [getattr(sdk.BuilderFlag, name, None) for name in ("STRIP_PLAN", "REFIT_IDENTICAL")]
+    if None in flags:
+        raise EngineError(f"{sdk.__name__} {sdk.__version__} cannot strip engines", fix="Build without --strip.")
+    for flag in flags:
+        config.set_flag(flag)
 
 
 def _capabilities(sdk: Any, config: Any, capabilities: Sequence[str]) -> None:

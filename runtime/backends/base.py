@@ -97,6 +97,11 @@ class Session(Protocol):
         ...
 
     @property
+    def note(self) -> str | None:
+        """What is not as it could be, for people; None where nothing is."""
+        ...
+
+    @property
     def inputs(self) -> Sequence[TensorSpec]: ...
 
     @property

@@ -33,6 +33,7 @@ class NullSession:
     """One graph that is never run."""
 
     bring: Callable[[Sequence[str]], None] | None = None
+    note: str | None = None
 
     def __init__(self, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
         self.inputs = tuple(inputs)

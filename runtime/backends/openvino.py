@@ -73,6 +73,7 @@ class OpenvinoSession:
     """One compiled graph with its bound buffers. One thread at a time; outputs are overwritten by the next run."""
 
     bring: Callable[[Sequence[str]], None] | None = None
+    note: str | None = None
 
     def __init__(
         self, sdk: Any, compiled: Any, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]

@@ -78,6 +78,7 @@ class OrtSession:
     """One graph with its bound buffers. One thread at a time; outputs are overwritten by the next run."""
 
     bring: Callable[[Sequence[str]], None] | None = None
+    note: str | None = None
 
     def __init__(self, ort: Any, session: Any, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
         self.inputs = tuple(inputs)

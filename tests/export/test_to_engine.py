@@ -12,11 +12,14 @@ import sys
 import textwrap
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from chiasm.export.to_engine import Wish, compile_engines, meant_for, plan_engines, vendor_version
+from chiasm.runtime.backends import _nvinfer
 from chiasm.runtime.backends._builder import Built, build_apart
+from chiasm.runtime.backends._gpu import why_no_gpu
 from chiasm.runtime.backends._nvinfer import Order
 from chiasm.runtime.bundle import Bundle, open_bundle
 from chiasm.runtime.engines import EngineStore
@@ -184,6 +187,29 @@ def test_a_capability_that_the_vendor_does_not_know(bundle: Bundle) -> None:
     _needs_rtx()
     with pytest.raises(EngineError, match=r"no engines for compute capability 8.7: expected .*8.9.* compile there"):
         build_apart("tensorrt_rtx", Order("heads", bundle.graph("heads", "fp16"), ("8.7",)))
+
+
+def test_a_stripped_engine_is_another_one_and_no_gpu_is_said_to_be_missing(bundle: Bundle, store: EngineStore) -> None:
+    _needs_rtx()
+    plain, bare = (Wish(capabilities=("8.9",), parts=("heads",), strip=strip) for strip in (False, True))
+    jobs = [plan_engines(bundle, wish, store)[0] for wish in (plain, bare)]
+    assert jobs[0].key.digest != jobs[1].key.digest
+    assert jobs[1].key.flags == {"strip": "true"}
+    if why_no_gpu() is None:  # written where there was none; there it should be built
+        pytest.skip("this machine has a GPU")
+    with pytest.raises(EngineError, match=r"built no engine of part heads.*without --strip, or on a machine"):
+        compile_engines(bundle, jobs[1:], bare, store)
+    assert store.all() == []
+
+
+def test_an_order_to_strip_reaches_the_vendor_and_a_vendor_that_cannot_says_so() -> None:
+    flags: list[str] = []
+    config = SimpleNamespace(set_flag=flags.append)
+    able = SimpleNamespace(BuilderFlag=SimpleNamespace(STRIP_PLAN="strip", REFIT_IDENTICAL="identical"))
+    _nvinfer._strip(able, config)
+    assert flags == ["strip", "identical"]
+    with pytest.raises(EngineError, match=r"old 8\.6 cannot strip engines"):
+        _nvinfer._strip(SimpleNamespace(BuilderFlag=SimpleNamespace(), __name__="old", __version__="8.6"), config)
 
 
 def test_a_graph_that_is_none(bundle: Bundle) -> None:

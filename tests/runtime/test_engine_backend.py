@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -109,6 +110,107 @@ def test_nothing_is_built_unless_asked_and_then_while_loading(bundle: Path, monk
         pipeline(**NOTE)
         list(pipeline.generate(**NOTE, steps=1))
     assert len(built) == len(set(built))
+
+
+# stripped engines
+
+
+def _stripped(key: Key) -> Key:
+    return msgspec.structs.replace(key, flags={"strip": "true"})
+
+
+def test_a_stripped_engine_is_given_the_weights_of_the_bundle(bundle: Path) -> None:
+    pretended_gpu.make(bundle, _stripped, mark=pretended_gpu.BARE)
+    with (
+        chiasm.load(bundle, backend="rtx", precision="fp32", strict=True) as engines,
+        chiasm.load(bundle, precision="fp32") as graphs,
+    ):
+        _same(engines(**NOTE), graphs(**NOTE))
+
+
+def test_a_stripped_engine_that_cannot_be_refitted_says_what_to_do(
+    bundle: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pretended_gpu.make(bundle, _stripped, mark=pretended_gpu.BARE)
+    without = pretended_gpu.vendor()
+    del without.OnnxParserRefitter
+    refuses = pretended_gpu.vendor()
+    refuses.OnnxParserRefitter = type(
+        "Parser", (refuses.OnnxParserRefitter,), {"refit_from_bytes": lambda self, proto: False}
+    )
+    for sdk, words in (
+        (pretended_gpu.vendor(lacks=("w1", "w2", "w3", "w4")), "the graph does not have: w1, w2, w3 and 1 more"),
+        (refuses, "found a node was renamed"), (without, "pretended 1.7.1 has no refitter that reads ONNX"),
+    ):  # fmt: skip
+        monkeypatch.setattr(_engines, "load_vendor", lambda name, sdk=sdk: sdk)
+        with pytest.raises(EngineError, match=rf"stripped engine of part \S+ cannot .*{words}.*without --strip"):
+            chiasm.load(bundle, backend="rtx", precision="fp32", strict=True)
+    with chiasm.load(bundle, backend="rtx", precision="fp32") as pipeline:
+        pipeline(**NOTE)
+        assert pipeline.backends["text"] == "ort"
+        assert "without --strip" in pipeline.notes["text"]
+
+
+# what TensorRT-RTX compiles at run time
+
+
+@pytest.fixture
+def rtx_engines(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.setattr(_engines, "load_vendor", lambda name: pretended_gpu.rtx_vendor())
+    pretended_gpu.make(bundle)
+    return bundle
+
+
+def _compiled(bundle: Path) -> tuple[int, dict[str, str]]:
+    """(How much was compiled for a decision, what is said of it)."""
+    pretended_gpu.LOG.clear()
+    with chiasm.load(bundle, backend="rtx", precision="fp32", strict=True) as pipeline:
+        pipeline(**NOTE)
+        notes = dict(pipeline.notes)
+    return pretended_gpu.calls()["compile"], notes
+
+
+def test_what_was_compiled_is_kept_beside_the_engine(rtx_engines: Path) -> None:
+    assert _compiled(rtx_engines) == (3, {})  # text, fusion, heads
+    assert pretended_gpu.calls()["strategy whole"] == 6
+    kept = sorted((rtx_engines / "engines").glob("*/runtime-pretended-rtx.cache"))
+    assert len(kept) == 6
+    before = [path.stat().st_mtime_ns for path in kept]
+    assert _compiled(rtx_engines) == (0, {})
+    assert [path.stat().st_mtime_ns for path in kept] == before  # nothing new, nothing written
+    assert list((rtx_engines / "engines").glob("*/*.new")) == []
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (lambda data: data[:-1], "is damaged"),
+        (lambda data: b"", "is damaged"),
+        (lambda data: hashlib.sha256(b"RTC 1.6:").digest() + b"RTC 1.6:", "is of another version, GPU or driver"),
+    ],
+)
+def test_a_cache_that_does_not_fit_is_named_and_written_anew(
+    rtx_engines: Path, change: Callable[[bytes], bytes], words: str
+) -> None:
+    _compiled(rtx_engines)
+    for path in (rtx_engines / "engines").glob("*/*.cache"):
+        path.write_bytes(change(path.read_bytes()))
+    compiled, notes = _compiled(rtx_engines)
+    assert compiled == 3
+    assert words in notes["text"]
+    assert "compiled anew" in notes["text"]
+    assert _compiled(rtx_engines) == (0, {})
+
+
+def test_where_no_cache_can_be_written_everything_runs(rtx_engines: Path) -> None:
+    for place in (rtx_engines / "engines").iterdir():
+        if place.is_dir():
+            (place / "runtime-pretended-rtx.new").mkdir()
+    assert _compiled(rtx_engines) == (3, {})
+    assert list((rtx_engines / "engines").glob("*/*.cache")) == []
+
+
+# one session
 
 
 def test_wrong_feeds_and_a_closed_session(bundle: Path) -> None:
