@@ -27,7 +27,7 @@ class Check:
 
 def device() -> Iterator[Check]:
     """Which target this machine is, and what each inference library lacks on it."""
-    from ..runtime.backends import available
+    from ..runtime.backends import available, devices
     from ..targets.detect import detect, release_of
     from ..targets.readiness import readiness
 
@@ -38,7 +38,7 @@ def device() -> Iterator[Check]:
         yield Check("target", "absent", words, "See which are known: chiasm targets")
     else:
         yield Check("target", "ok", f"{found.target.name}: {words}")
-    there = available()
+    there = available() | {"ort, CUDA": devices()["ort:cuda"]}
     for each in readiness(found, _installed()):
         if each.name != "ort, CPU":  # the backend ort is checked for itself
             yield _library(each, there)

@@ -58,7 +58,11 @@ EXTRAS = {
 BundleArgument = Annotated[str, typer.Argument(help="A bundle's folder, or the word 'reference'.", metavar="BUNDLE")]
 BackendOption = Annotated[
     str,
-    typer.Option("--backend", metavar="NAME", help="Inference backend: auto, ort, openvino, or null (runs nothing)."),
+    typer.Option(
+        "--backend",
+        metavar="NAME",
+        help="auto, ort, ort:cuda, openvino, rtx, trt, or null (runs nothing).",
+    ),
 ]
 PrecisionOption = Annotated[
     str, typer.Option("--precision", metavar="NAME", help="auto (what measured best), fp32, fp16 or int8.")

@@ -52,9 +52,10 @@ def load(
 ) -> Pipeline:
     """Open a bundle (the word "reference": the one that ships with chiasm) and the sessions of every decision.
 
-    `backend`: "auto", "ort", "openvino", "null". `precision`: "auto" (measured at export; or, where all is left to us,
-    on this host by `chiasm tune`), "fp32", "fp16", "int8", or part → precision. `threads`: of each session; None: by
-    the graph's size. `fusion`, `decoder`: names from the manifest. `cache=False` runs every encoder on every step.
+    `backend`: "auto", "ort", "openvino", "null", or on a GPU "ort:cuda", "rtx", "trt". `precision`: "auto" (measured at
+    export; or, where all is left to us, on this host by `chiasm tune`), "fp32", "fp16", "int8", or part → precision.
+    `threads`: of each session; None: by the graph's size. `fusion`, `decoder`: names from the manifest. `cache=False`
+    runs every encoder on every step.
 
     `backend` "rtx" and "trt" run engines. One that is missing or was made for something else is never loaded: the
     part's graph runs on ONNX Runtime and `pipeline.notes` says why; with `strict` that is an EngineError. `build`

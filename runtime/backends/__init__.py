@@ -2,20 +2,23 @@
 
 A backend is one file here with `why_not() -> str | None` (a reason it cannot run here, cheap to ask), `RANK` (the
 smaller is tried first by "auto"; None is never chosen by itself) and `open_backend(options) -> Backend`. One that may
-be chosen by measurement has `candidates(cores)` too, the settings that are worth trying.
+be chosen by measurement has `candidates(cores)` too, the settings that are worth trying. One that runs elsewhere
+too has `DEVICES`, name → why it cannot: "ort:cuda" is the backend `ort` on its device `cuda`; none is chosen by itself.
 """
 
 from __future__ import annotations
 
 import importlib
 import pkgutil
+from dataclasses import replace
 from types import ModuleType
 
 from ..errors import BackendError
 from .base import Backend, Candidates, Feed, Session, SessionOptions, as_array
 
 __all__ = [
-    "Backend", "Candidates", "Feed", "Session", "SessionOptions", "as_array", "available", "candidates", "open_backend",
+    "Backend", "Candidates", "Feed", "Session", "SessionOptions", "as_array", "available", "candidates", "devices",
+    "open_backend",
 ]  # fmt: skip
 
 
@@ -34,12 +37,32 @@ def open_backend(name: str = "auto", options: SessionOptions | None = None) -> B
             raise BackendError("No inference backend can run here", found=_spoken(reasons),
                                fix="Run: pip install 'chiasm[cpu]'")  # fmt: skip
         name = ranked[0][1]
+    name, _, device = name.partition(":")
     if name not in reasons:
         raise BackendError("No such backend", found=name, expected="auto, " + _spoken(reasons))
     if reasons[name] is not None:
         raise BackendError(f"The backend {name} cannot run here", found=reasons[name], expected=_spoken(reasons))
-    backend: Backend = _module(name).open_backend(options or SessionOptions())
+    if device:
+        _check_device(name, device)
+    backend: Backend = _module(name).open_backend(replace(options or SessionOptions(), device=device))
     return backend
+
+
+def devices() -> dict[str, str | None]:
+    """ "backend:device" → None where it may run, else why not. This imports the backends' libraries."""
+    found = {name: getattr(_module(name), "DEVICES", {}) for name in _names()}
+    return {f"{name}:{device}": why() for name, known in found.items() for device, why in known.items()}
+
+
+def _check_device(name: str, device: str) -> None:
+    known = getattr(_module(name), "DEVICES", {})
+    if device not in known:
+        raise BackendError(
+            f"The backend {name} has no such device", found=device,
+            expected=f"{name}, or {' or '.join(f'{name}:{each}' for each in known)}" if known else name,
+        )  # fmt: skip
+    if (why := known[device]()) is not None:
+        raise BackendError(f"The backend {name}:{device} cannot run here", found=why, expected=name)
 
 
 def candidates(cores: int) -> dict[str, Candidates]:

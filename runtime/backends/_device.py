@@ -12,7 +12,7 @@ Whoever looks a result up waits.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -21,6 +21,7 @@ from ..errors import BackendError
 from ..values import Array, TensorSpec
 from ._gpu import Gpu, Lane
 from ._recording import Recording, record
+from ._results import Results
 from ._runtime_cache import RuntimeCache
 from .base import Feed, as_array, check_feeds
 
@@ -47,22 +48,6 @@ class DeviceValue:
         self.session.clear(self._name)
 
 
-class _Results(Mapping[str, Array]):
-    """Outputs by name; looking one up brings it."""
-
-    def __init__(self, session: EngineSession) -> None:
-        self._session = session
-
-    def __getitem__(self, name: str) -> Array:
-        return self._session.fetch(name)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._session.values)
-
-    def __len__(self) -> int:
-        return len(self._session.values)
-
-
 class EngineSession:
     """One engine with its buffers: page-locked on the host, their twins on the GPU. `scratch`: bytes that it computes
     in, which `lane` has; `records`: whether its CUDA graph is ours to record; `cache`: what is kept at the end."""
@@ -72,7 +57,7 @@ class EngineSession:
         outputs: Sequence[TensorSpec], *, records: bool, cache: RuntimeCache | None = None,
     ) -> None:  # fmt: skip
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
-        self.results = _Results(self)
+        self.results = Results(self, [each.name for each in outputs])
         self.note = None if cache is None else cache.note
         self._cache = cache
         self._gpu, self.lane, self._context, self._scratch = gpu, lane, context, scratch

@@ -19,9 +19,7 @@ from ..values import OnnxGraph
 
 __all__ = ["VENDORS", "Order", "Vendor", "build", "load_vendor"]
 
-_NO_STRIPPING = (
-    "Build without --strip, or on a machine with an NVIDIA GPU: TensorRT-RTX 1.7 strips nothing without one."
-)
+_NO_STRIPPING = "Build without --strip, or where there is an NVIDIA GPU: TensorRT-RTX 1.7 strips nothing without."
 
 Told = Callable[[str, float], object]
 """Told what the builder does and which share of it is done; a false answer stops it."""

@@ -20,7 +20,8 @@ class SessionOptions:
 
     `spinning`: idle threads wait busily. `arena`: memory is kept between runs, in one arena for all sessions. `level`:
     how far a graph is rewritten when it is opened. `build`: what a backend of engines does where one is missing:
-    "never", or build it when the pipeline is loaded. On a GPU, `overlap`: encoders run beside each other, each in
+    "never", or build it when the pipeline is loaded. `device`: where a
+    backend that has several runs, "" its usual one. On a GPU, `overlap`: encoders run beside each other, each in
     memory of its own; `graphs`: what has fixed addresses is recorded as a CUDA graph and replayed.
     """
 
@@ -29,6 +30,7 @@ class SessionOptions:
     arena: bool = True
     level: Literal["all", "extended", "basic"] = "all"
     build: Literal["never", "missing"] = "never"
+    device: str = ""
     overlap: bool = True
     graphs: bool = True
 

@@ -1,9 +1,9 @@
 """ONNX Runtime on the CPU: I/O binding over buffers that live as long as the session, one arena for all sessions.
 
-Every input and output is a bound NumPy array (an OrtValue on CPU shares its memory), which was measured at a third to a
-half of the time of `InferenceSession.run` for small graphs. Callers that fill the same array for every run, as all
-stages of a pipeline do, have it read in place: nothing is copied. The arena is registered
-with ONNX Runtime's environment, once a process, and every session is told to use it.
+On a GPU, as the backend `ort:cuda`, it is in _ort_cuda.py. Every input and output is a bound NumPy array (an OrtValue
+on CPU shares its memory), which was measured at a third to a half of the time of `InferenceSession.run` for small
+graphs. Callers that fill the same array for every run, as all stages of a pipeline do, have it read in place: nothing
+is copied. The arena is registered with ONNX Runtime's environment, once a process, and every session is told to use it.
 
 A graph that leaves its weights in files has them mapped by ONNX Runtime (since 1.20), one after the other as it packs
 them: opening 1.2 GB of weights was measured at a peak of 1.3 GB, where handing them over as arrays took twice that.
@@ -22,15 +22,17 @@ import numpy as np
 
 from ..errors import BackendError, MissingExtraError
 from ..values import Array, OnnxGraph, TensorSpec
+from ._ort_cuda import CudaBackend, why_no_cuda
 from ._slots import Slots
 from .base import Candidates, Feed, SessionOptions
 
 __all__ = [
-    "RANK", "OrtBackend", "OrtSession", "candidates", "open_backend", "open_session", "threads_for", "usable_threads",
-    "why_not",
+    "DEVICES", "RANK", "OrtBackend", "OrtSession", "candidates", "open_backend", "open_session", "threads_for",
+    "usable_threads", "why_not",
 ]  # fmt: skip
 
 RANK: int | None = 10
+DEVICES = {"cuda": why_no_cuda}
 SMALL_GRAPH = 8 * 2**20
 """Bytes; a graph below gets one thread unless the caller says otherwise."""
 _DTYPES = {
@@ -65,13 +67,14 @@ def candidates(cores: int) -> Candidates:
     return tuple(first), ({"arena": False}, {"level": "extended"}, {"level": "basic"})
 
 
-def open_backend(options: SessionOptions) -> OrtBackend:
-    """Import onnxruntime and prepare its shared arena."""
+def open_backend(options: SessionOptions) -> OrtBackend | CudaBackend:
+    """Import onnxruntime and prepare its shared arena; on the CPU, or on the device that is asked for."""
     try:
         import onnxruntime
     except ImportError as error:
         raise MissingExtraError("onnxruntime", "cpu", "The backend ort") from error
-    return OrtBackend(onnxruntime, options)
+    made = OrtBackend(onnxruntime, options)
+    return CudaBackend(onnxruntime, options, made.settings) if options.device == "cuda" else made
 
 
 class OrtSession:
@@ -134,7 +137,8 @@ class OrtBackend:
         self._options = options
         self._shared = _share_arena(ort)
 
-    def _settings(self, graph: OnnxGraph) -> Any:
+    def settings(self, graph: OnnxGraph) -> Any:
+        """Session options for a graph."""
         settings = self._ort.SessionOptions()
         settings.intra_op_num_threads = threads_for(graph.nbytes, self._options.threads)
         settings.inter_op_num_threads = 1
@@ -155,7 +159,7 @@ class OrtBackend:
 
     def open(self, graph: OnnxGraph, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> OrtSession:
         """Open a graph whose inputs and outputs must be exactly the promised ones."""
-        opened = open_session(self._ort, graph, self._settings(graph))
+        opened = open_session(self._ort, graph, self.settings(graph))
         _compare("inputs", opened.get_inputs(), inputs)
         _compare("outputs", opened.get_outputs(), outputs)
         return OrtSession(self._ort, opened, inputs, outputs)

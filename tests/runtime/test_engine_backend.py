@@ -33,6 +33,11 @@ def bundle(tmp_path: Path) -> Path:
     return Path(shutil.copytree(REFERENCE, tmp_path / "street"))
 
 
+@pytest.fixture
+def small(tiny: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny, tmp_path / "small"))
+
+
 @pytest.fixture(autouse=True)
 def gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     pretended_gpu.install(monkeypatch)
@@ -119,19 +124,19 @@ def _stripped(key: Key) -> Key:
     return msgspec.structs.replace(key, flags={"strip": "true"})
 
 
-def test_a_stripped_engine_is_given_the_weights_of_the_bundle(bundle: Path) -> None:
-    pretended_gpu.make(bundle, _stripped, mark=pretended_gpu.BARE)
+def test_a_stripped_engine_is_given_the_weights_of_the_bundle(small: Path) -> None:
+    pretended_gpu.make(small, _stripped, mark=pretended_gpu.BARE)
     with (
-        chiasm.load(bundle, backend="rtx", precision="fp32", strict=True) as engines,
-        chiasm.load(bundle, precision="fp32") as graphs,
+        chiasm.load(small, backend="rtx", precision="fp32", strict=True) as engines,
+        chiasm.load(small, precision="fp32") as graphs,
     ):
         _same(engines(**NOTE), graphs(**NOTE))
 
 
 def test_a_stripped_engine_that_cannot_be_refitted_says_what_to_do(
-    bundle: Path, monkeypatch: pytest.MonkeyPatch
+    small: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pretended_gpu.make(bundle, _stripped, mark=pretended_gpu.BARE)
+    pretended_gpu.make(small, _stripped, mark=pretended_gpu.BARE)
     without = pretended_gpu.vendor()
     del without.OnnxParserRefitter
     refuses = pretended_gpu.vendor()
@@ -144,8 +149,8 @@ def test_a_stripped_engine_that_cannot_be_refitted_says_what_to_do(
     ):  # fmt: skip
         monkeypatch.setattr(_engines, "load_vendor", lambda name, sdk=sdk: sdk)
         with pytest.raises(EngineError, match=rf"stripped engine of part \S+ cannot .*{words}.*without --strip"):
-            chiasm.load(bundle, backend="rtx", precision="fp32", strict=True)
-    with chiasm.load(bundle, backend="rtx", precision="fp32") as pipeline:
+            chiasm.load(small, backend="rtx", precision="fp32", strict=True)
+    with chiasm.load(small, backend="rtx", precision="fp32") as pipeline:
         pipeline(**NOTE)
         assert pipeline.backends["text"] == "ort"
         assert "without --strip" in pipeline.notes["text"]
@@ -155,16 +160,16 @@ def test_a_stripped_engine_that_cannot_be_refitted_says_what_to_do(
 
 
 @pytest.fixture
-def rtx_engines(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def rtx_engines(small: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(_engines, "load_vendor", lambda name: pretended_gpu.rtx_vendor())
-    pretended_gpu.make(bundle)
-    return bundle
+    pretended_gpu.make(small)
+    return small
 
 
-def _compiled(bundle: Path) -> tuple[int, dict[str, str]]:
+def _compiled(small: Path) -> tuple[int, dict[str, str]]:
     """(How much was compiled for a decision, what is said of it)."""
     pretended_gpu.LOG.clear()
-    with chiasm.load(bundle, backend="rtx", precision="fp32", strict=True) as pipeline:
+    with chiasm.load(small, backend="rtx", precision="fp32", strict=True) as pipeline:
         pipeline(**NOTE)
         notes = dict(pipeline.notes)
     return pretended_gpu.calls()["compile"], notes
