@@ -29,6 +29,8 @@ LOG: list[tuple[str, int]] = []
 STREAMS: dict[int, _Stream] = {}
 SCRATCH: dict[int, int] = {}
 """Address of scratch → handle of the only stream that may compute in it."""
+HELD: set[int] = set()
+"""Blocks of memory that nobody has freed."""
 
 
 def reset() -> None:
@@ -78,6 +80,11 @@ class PretendedError(Exception):
 class _Memory:
     def __init__(self, size: int) -> None:
         self.buffer = np.full(size, 0xA5, np.uint8)
+        HELD.add(id(self))
+
+    def __del__(self) -> None:
+        HELD.discard(id(self))
+        SCRATCH.pop(int(self), None)  # another may be given that address
 
     def __int__(self) -> int:
         return int(self.buffer.ctypes.data)

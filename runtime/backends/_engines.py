@@ -129,7 +129,8 @@ class EngineBackend:
     def close(self) -> None:
         """Free the scratch and what read the engines."""
         with self._gpu.active():
-            self._lanes.clear()
+            while self._lanes:
+                self._lanes.pop().close()
             self._runtime = None
 
 

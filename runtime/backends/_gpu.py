@@ -113,3 +113,8 @@ class Lane:
         if size > self.scratch.size:
             self.stream.synchronize()
             self.scratch.reserve(size)
+
+    def close(self) -> None:
+        """Free the scratch, though sessions may still know the lane."""
+        self.stream.synchronize()
+        self.scratch.memory, self.scratch.size = None, 0

@@ -135,6 +135,16 @@ def test_where_an_encoder_has_no_engine_its_tokens_are_copied_in(tiny: Path) -> 
             _agree(pipeline(**tiny_inputs(seed)), graphs(**tiny_inputs(seed)))
 
 
+def test_what_is_closed_holds_no_memory(tiny: Path) -> None:
+    pretended_gpu.make(tiny)
+    before = set(pretended_gpu.HELD)
+    pipeline = _open(tiny)
+    pipeline(**tiny_inputs(0))
+    assert len(pretended_gpu.HELD - before) > 20
+    pipeline.close()
+    assert pretended_gpu.HELD - before == set()
+
+
 # CUDA graphs
 
 

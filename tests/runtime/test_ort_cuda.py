@@ -130,6 +130,13 @@ def test_one_session(tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert np.abs(heads.run({"state": value})["hazard"] - hazard).max() > 1e-6
     with pytest.raises(BackendError, match="Wrong inputs"):
         heads.run({})
+    spec = opened.manifest.parts["image"]
+    image = backend.open(opened.graph("image", "fp32"), spec.inputs, spec.outputs)
+    image.run({"pixels": np.ones(spec.inputs[0].shape, np.float32)})  # which nobody waits for
+    tokens: Any = image.values["tokens"]
+    tokens.fill(0.0)
+    image.wait()
+    assert not tokens.there.numpy().any()
     heads.close()
     heads.close()
     for use in (lambda: heads.run({"state": value}), lambda: heads.results["hazard"]):
