@@ -13,7 +13,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet $(if $(TORCH_INDEX),--extra-index-url $(TORCH_INDEX))
 SOURCES := pyproject.toml CMakeLists.txt $(wildcard kernels/csrc/*)
 
-.PHONY: help demo test lint types unit stub fatbin gpu-check sanitize test-aarch64 engines clean
+.PHONY: help demo test lint types unit stub fatbin gpu-check gpu-pipeline sanitize test-aarch64 engines clean
 
 help:
 	@echo "make demo    render a drive, run the reference bundle on it, write demo/report.html (no torch)"
@@ -23,6 +23,7 @@ help:
 	@echo "make test-aarch64  the C++ kernels compiled for aarch64, under an emulator"
 	@echo "make engines       engines of real sizes with TensorRT-RTX, no GPU needed; takes hours and 35 GB in build/zoo"
 	@echo "make gpu-check     every CUDA kernel against the reference, and its speed, on this machine's GPU"
+	@echo "make gpu-pipeline  decisions and pictures on this machine's GPU: ONNX Runtime's CUDA provider and engines, all ways"
 	@echo "make clean   remove $(VENV), demo/ and everything built"
 
 demo: $(VENV)/.demo
@@ -59,6 +60,12 @@ GPU_RESULT ?= docs/results/gpu-check.json
 gpu-check:
 	@mkdir -p build/gpu && ln -sfn ../.. build/gpu/chiasm
 	PYTHONPATH=build/gpu $(PYTHON) -m chiasm.bench.gpu_check --out $(GPU_RESULT)
+
+# The same, with onnxruntime-gpu, tensorrt-rtx or TensorRT in that interpreter as far as wanted, and what chiasm needs.
+GPU_PIPELINE ?= docs/results/gpu-pipeline.json
+gpu-pipeline:
+	@mkdir -p build/gpu && ln -sfn ../.. build/gpu/chiasm
+	PYTHONPATH=build/gpu $(PYTHON) -m chiasm.bench.gpu_pipeline --out $(GPU_PIPELINE)
 
 # The same tests as in `make test`, alone.
 sanitize: $(VENV)/.test

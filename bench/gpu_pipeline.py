@@ -37,15 +37,14 @@ __all__ = ["main"]
 
 _RING, _WARM, _ALONE = 8, 20, 50
 _CLOSE = 0.98
-"""Least cosine of a fused embedding with the CPU's FP32: what FP16 keeps with a margin; a broken path has none of it."""
+"""Least cosine of a fused embedding with the CPU's FP32: FP16 keeps it with a margin, a broken path does not."""
 WAYS = tuple((graphs, overlap) for graphs in (True, False) for overlap in (True, False))
 
 
 def main(words: Sequence[str] | None = None) -> int:
     """The command."""
-    parser = argparse.ArgumentParser(
-        prog="python -m chiasm.bench.gpu_pipeline", description=(__doc__ or "").split("\n\n")[0]
-    )
+    what = (__doc__ or "").split("\n\n")[0]
+    parser = argparse.ArgumentParser(prog="python -m chiasm.bench.gpu_pipeline", description=what)
     parser.add_argument("--out", type=Path, required=True, help="the JSON, for example docs/results/gpu-pipeline.json")
     parser.add_argument("--bundle", default="reference", help="a bundle that decides; default: reference")
     parser.add_argument("--precision", default="fp16", choices=("fp16", "fp32"))
@@ -57,9 +56,7 @@ def main(words: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     if not any("decision_s" in row for row in made["rows"]):
-        reasons = {name: why for name, why in made["absent"].items()} | {
-            row["backend"]: row["refused"] for row in made["rows"]
-        }
+        reasons = made["absent"] | {row["backend"]: row["refused"] for row in made["rows"]}
         said = "; ".join(f"{name}: {why}" for name, why in reasons.items())
         print(f"error: nothing runs on a GPU here: {' '.join(said.split())}", file=sys.stderr)
         return 2
@@ -122,11 +119,11 @@ def _row(
             agreement = _agreement(made, truth)
             if agreement["worst_cosine"] < _CLOSE:
                 return {"refused": f"its answers are not the CPU's: {agreement}"}
-            return {
+            row = {
                 "load_and_first_s": opened, "precisions": dict(pipeline.precisions), "notes": dict(pipeline.notes),
                 "agreement": agreement, **_timed(pipeline, captures, count),
-                "alone_s": _alone(bundle, backend, precision, options),
             }  # fmt: skip
+        return row | {"alone_s": _alone(bundle, backend, precision, options)}
     except ChiasmError as error:
         return {"refused": str(error)}
 
