@@ -63,14 +63,38 @@ in FP16 what its outputs cannot do without. Both are compared with torch and on 
 variant. `--precision int8` takes `int8-trt` where a part has it: whether it is faster has to be measured on the
 device.
 
+`--strip` leaves the weights out: they come from the bundle's graph when the engine is opened, which must therefore be
+the very one that it was built of, as its key says. An engine that cannot be filled is an error that says so. The
+vendor strips on a machine with a GPU only: without one TensorRT-RTX 1.7.1 built no stripped engine of any part that
+was tried (five of the reference's; with STRIP_PLAN, and with each of its ways of refitting), and that too is said.
+
 **At run time** nothing is ever built inside a request. `load(…, backend="rtx")` opens the engines that are there; one
 that is missing, damaged, or made for something else is never loaded: its part runs on ONNX Runtime, `pipeline.notes`
 says why, and with `strict=True` (`--strict`) it is an error instead. `build="missing"` builds while loading.
 
-**Not done**: no GPU was at hand, so no engine of these has run; the tests run the backends `rtx` and `trt` on a
-pretended driver. The vendor's runtime cache is not kept, weights are not stripped for refitting, encoders do not
-overlap on several streams, and values return to the host between parts. Graphs have static shapes, so the only
-profile is that shape.
+- **Tensors stay on the GPU.** Prepared captures are copied in; tokens and state go from engine to engine where they
+  are; what comes back is what somebody looks up: embeddings, weights, the heads' answers. A text's condition is copied
+  once and not at every step of a picture. Preprocessing itself, and the arithmetic between steps, run on the CPU.
+- **Encoders overlap.** Each has a stream and scratch of its own; everything else shares one of both. Events join them,
+  and the host waits where a result is looked up. So `timings` of encoders and fusion are those of handing the work
+  over, and the waiting is in `heads`.
+- **CUDA graphs.** TensorRT-RTX replays its own; TensorRT's runs are recorded from the second one on, and anew when an
+  address has changed. What cannot be recorded is run as it is.
+- **What TensorRT-RTX compiles** for the GPU that is here is kept beside the engine (`runtime-<gpu>.cache`) when the
+  pipeline is closed. One that is damaged, or of another version, GPU or driver, is named in `pipeline.notes` and
+  replaced.
+
+**ONNX Runtime's CUDA provider** is the backend `ort:cuda` (`pip install onnxruntime-gpu` in place of `onnxruntime`):
+the same seam between parts, CUDA graphs by `enable_cuda_graph`, encoders not waited for until they are read. Where the
+provider does not start the CPU serves, and `pipeline.notes` says why.
+
+`python -m chiasm.bench.gpu_pipeline --out gpu-pipeline.json` (`make gpu-pipeline`) measures all of these on the GPU
+that it finds, each with and without CUDA graphs and overlap, once its answers agree with the CPU's; where there is no
+GPU it says so in one line.
+
+**Not done**: no GPU was at hand, so no engine of these has run, none was stripped, and nothing of this was timed; the
+tests run the backends `rtx`, `trt` and `ort:cuda` on pretended ones, which count copies and waits and compare answers.
+Graphs have static shapes, so the only profile is that shape.
 """
 
 
