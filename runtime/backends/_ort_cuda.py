@@ -147,16 +147,20 @@ class CudaSession:
             self._binding.synchronize_outputs()
             self._pending = False
 
-    def fetch(self, name: str) -> Array:
-        """An output on the host: brought and waited for, unless it is there already."""
+    def bring(self, names: Sequence[str]) -> None:
+        """Copy outputs to the host, waiting for them, unless they are there already."""
         if self._session is None:
             raise BackendError("The session is closed")
-        host = self._host[name]
-        if name in self._stale:
-            self.wait()
-            host[...] = self.values[name].there.numpy()
-            self._stale.remove(name)
-        return host
+        for name in names:
+            if name in self._stale:
+                self.wait()
+                self._host[name][...] = self.values[name].there.numpy()
+                self._stale.remove(name)
+
+    def fetch(self, name: str) -> Array:
+        """An output on the host."""
+        self.bring((name,))
+        return self._host[name]
 
     def overwrite(self, name: str, value: float) -> None:
         """Every value of an output."""

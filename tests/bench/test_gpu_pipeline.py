@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 pytest.importorskip("onnxruntime", reason="the pretended GPUs compute with ONNX Runtime")
@@ -70,9 +72,18 @@ def test_the_json_has_every_way_and_what_refuses(tiny: Path, tmp_path: Path, mon
     assert made["cpu_fp32"]["decision_s"]["p50"] > 0
 
 
-def test_wrong_answers_are_not_timed(tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_wrong_answers_are_not_timed(
+    tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     pretended_cuda.install(monkeypatch)
-    fetch = _ort_cuda.CudaSession.fetch
-    monkeypatch.setattr(_ort_cuda.CudaSession, "fetch", lambda self, name: fetch(self, name)[..., ::-1])
+    bring = _ort_cuda.CudaSession.bring
+
+    def mistaken(self: _ort_cuda.CudaSession, names: Sequence[str]) -> None:
+        bring(self, names)
+        for name in names:
+            self._host[name][...] = np.roll(self._host[name], 1)
+
+    monkeypatch.setattr(_ort_cuda.CudaSession, "bring", mistaken)
     assert main(_words(tiny, tmp_path / "out.json")) == 2
+    assert "its answers are not the CPU's: {'worst_cosine': " in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
