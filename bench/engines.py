@@ -86,7 +86,8 @@ says why, and with `strict=True` (`--strict`) it is an error instead. `build="mi
 
 **ONNX Runtime's CUDA provider** is the backend `ort:cuda` (`pip install onnxruntime-gpu` in place of `onnxruntime`):
 the same seam between parts, CUDA graphs by `enable_cuda_graph`, encoders not waited for until they are read. Where the
-provider does not start the CPU serves, and `pipeline.notes` says why.
+provider does not start the CPU serves, and `pipeline.notes` says why: so it was with onnxruntime-gpu 1.31.1 on a
+machine without a GPU.
 
 `python -m chiasm.bench.gpu_pipeline --out gpu-pipeline.json` (`make gpu-pipeline`) measures all of these on the GPU
 that it finds, each with and without CUDA graphs and overlap, once its answers agree with the CPU's; where there is no

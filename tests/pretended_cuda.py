@@ -89,6 +89,7 @@ class _OnTheCpu(_Session):
 
 class _Refused(_Session):
     def __init__(self, proto: bytes, settings: Any, providers: Sequence[Any]) -> None:
+        OPENED.append(providers[0][1])
         raise RuntimeError("CUDA failure 35: CUDA driver version is insufficient\nmore lines")
 
 

@@ -1,7 +1,8 @@
 """ONNX Runtime's CUDA provider, as the backend `ort:cuda`: tensors stay on the GPU between sessions.
 
 Not yet run on a GPU by us: the tests put CPU tensors in the place of those on the GPU, so what is bound, copied, waited
-for and refused is tested, and the provider is not.
+for and refused is tested, and the provider is not. With onnxruntime-gpu 1.31.1 on a machine without a GPU the provider
+did not start, and the CPU served.
 
 Inputs and outputs are bound OrtValues on the GPU whose addresses never change, as `enable_cuda_graph` asks for. An
 encoder that may run beside others is not waited for when it runs (`disable_synchronize_execution_providers`), but where
@@ -10,7 +11,9 @@ one of its outputs is read: by the host, or by a session that is fed with it.
 
 from __future__ import annotations
 
+import io
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import redirect_stdout
 from functools import cache
 from typing import Any
 
@@ -185,6 +188,8 @@ class CudaBackend:
 
     def __init__(self, ort: Any, options: SessionOptions, settings: Callable[[OnnxGraph], Any]) -> None:
         self._ort, self._options, self._settings = ort, options, settings
+        self._refused: EngineError | None = None
+        _preload(ort)
         self._shared = shares_arena(options) and _share_arena(ort, provider_options(options))
 
     def precisions(self) -> tuple[str, ...]:
@@ -192,7 +197,10 @@ class CudaBackend:
         return ("fp16", "fp32")
 
     def open(self, graph: OnnxGraph, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> CudaSession:
-        """Raises `EngineError`, after which another backend may serve, where the provider does not take the graph."""
+        """Raises `EngineError`, after which another backend may serve, where the provider does not take the graph. One
+        that did not start is not tried again."""
+        if self._refused is not None:
+            raise self._refused
         settings = self._settings(graph)
         if self._shared:
             settings.add_session_config_entry("session.use_env_allocators", "1")
@@ -203,11 +211,12 @@ class CudaBackend:
         except Exception as error:
             raise EngineError(f"ONNX Runtime does not open {part} on the GPU", found=_reason(error)) from error
         if PROVIDER not in opened.get_providers():  # it takes the CPU instead, and only logs why
-            raise EngineError(
-                f"ONNX Runtime does not run {part} on the GPU", found="its CUDA provider did not start",
+            self._refused = EngineError(
+                "ONNX Runtime's CUDA provider did not start", found="why stands on standard error, in its own words",
                 expected="an NVIDIA driver, CUDA and cuDNN of the versions that onnxruntime-gpu was built for",
-                fix="See what is missing: chiasm doctor",
+                fix="Run: pip install 'onnxruntime-gpu[cuda,cudnn]', and see chiasm doctor",
             )  # fmt: skip
+            raise self._refused
         apart = self._options.overlap and graph.origin is not None and graph.origin.apart
         return CudaSession(self._ort, opened, inputs, outputs, beside=apart, recorded=self._options.graphs)
 
@@ -229,6 +238,13 @@ def _share_arena(ort: Any, options: Mapping[str, str]) -> bool:
             return False
         _arenas.add(PROVIDER)
     return True
+
+
+def _preload(ort: Any) -> None:
+    """Load CUDA and cuDNN from where pip puts them, if it did (since onnxruntime 1.21); it prints what it misses."""
+    if hasattr(ort, "preload_dlls"):
+        with redirect_stdout(io.StringIO()):
+            ort.preload_dlls()
 
 
 def _on_gpu(ort: Any, spec: TensorSpec) -> Any:
