@@ -55,11 +55,9 @@ def load(
     `backend`: "auto", "ort", "openvino", "null", or on a GPU "ort:cuda", "rtx", "trt". `precision`: "auto" (measured at
     export; or, where all is left to us, on this host by `chiasm tune`), "fp32", "fp16", "int8", or part → precision.
     `threads`: of each session; None: by the graph's size. `fusion`, `decoder`: names from the manifest. `cache=False`
-    runs every encoder on every step.
-
-    `backend` "rtx" and "trt" run engines. One that is missing or was made for something else is never loaded: the
-    part's graph runs on ONNX Runtime and `pipeline.notes` says why; with `strict` that is an EngineError. `build`
-    "missing" builds what is missing while loading, never later. Raises BundleError, BackendError, InputError.
+    runs every encoder on every step. An engine that is missing, or made for something else, is never loaded: the part's
+    graph runs on ONNX Runtime's CPU, as all that a GPU refuses, and `pipeline.notes` says why; with `strict` it is an
+    EngineError. `build` "missing" builds engines while loading. Raises BundleError, BackendError, InputError.
     """
     check_threads(threads)
     bundle = open_bundle(resolve_bundle(path))
