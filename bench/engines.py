@@ -75,9 +75,9 @@ says why, and with `strict=True` (`--strict`) it is an error instead. `build="mi
 - **Tensors stay on the GPU.** Prepared captures are copied in; tokens and state go from engine to engine where they
   are; what comes back is what somebody looks up: embeddings, weights, the heads' answers. A text's condition is copied
   once and not at every step of a picture. Preprocessing itself, and the arithmetic between steps, run on the CPU.
-- **Encoders overlap.** Each has a stream and scratch of its own; everything else shares one of both. Events join them,
-  and the host waits where a result is looked up. So `timings` of encoders and fusion are those of handing the work
-  over, and the waiting is in `heads`.
+- **Encoders overlap.** Each has a stream and scratch of its own; everything else shares one of both, as do all parts
+  on a board whose GPU has no memory of its own. Events join them, and the host waits where a result is looked up: so
+  `timings` of encoders and fusion are those of handing the work over, and the waiting is in `heads`.
 - **CUDA graphs.** TensorRT-RTX replays its own; TensorRT's runs are recorded from the second one on, and anew when an
   address has changed. What cannot be recorded is run as it is.
 - **What TensorRT-RTX compiles** for the GPU that is here is kept beside the engine (`runtime-<gpu>.cache`) when the

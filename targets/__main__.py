@@ -30,7 +30,8 @@ is not needed. A bundle that an older chiasm exported will do.
 
 - **Weights** as they lie in memory: what an engine folds before the first run is counted folded, INT8 stays INT8.
 - **Activations**: the most that lives at once between inputs and outputs, in the order of the nodes. One block of that
-  size serves all parts. An engine that fuses attention needs less.
+  size serves all parts; on a card with memory of its own each encoder has one, since they run beside each other. An
+  engine that fuses attention needs less.
 - **Scratch**: 0.35 of the activations. Counted over allocated by ONNX Runtime 1.32 on the CPU, without its arena (AMD
   EPYC, AVX2): 0.97 to 0.99 for convolutions of the reference bundle, 0.74 for SD 1.5's decoder on 64 x 64 pixels, less
   for graphs of some kilobytes, whose matrix products have work buffers of up to 0.2 MiB:

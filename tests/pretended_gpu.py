@@ -29,6 +29,8 @@ LOG: list[tuple[str, int]] = []
 STREAMS: dict[int, _Stream] = {}
 SCRATCH: dict[int, int] = {}
 """Address of scratch → handle of the only stream that may compute in it."""
+BOARD: list[bool] = []
+"""Something in it: the GPU has no memory of its own."""
 HELD: set[int] = set()
 """Blocks of memory that nobody has freed."""
 
@@ -36,6 +38,7 @@ HELD: set[int] = set()
 def reset() -> None:
     """Forget what was called."""
     LOG.clear()
+    BOARD.clear()
     STREAMS.clear()
     SCRATCH.clear()
 
@@ -153,6 +156,9 @@ class _Device:
     def name(self) -> str:
         return "Pretended RTX"
 
+    def get_attribute(self, name: str) -> int:
+        return {"integrated": int(bool(BOARD))}[name]
+
     def retain_primary_context(self) -> _Context:
         return _Context()
 
@@ -175,8 +181,9 @@ def driver() -> Any:
         stream.put("clear", size, lambda: ctypes.memset(target, value, size))
 
     return SimpleNamespace(
-        Device=_Device, Stream=_Stream, Event=_Event, Error=PretendedError, mem_alloc=allocate, memcpy_htod_async=put,
-        memcpy_dtoh_async=take, memset_d8_async=clear, pagelocked_empty=lambda shape, dtype: np.empty(shape, dtype),
+        Device=_Device, device_attribute=SimpleNamespace(INTEGRATED="integrated"), Stream=_Stream, Event=_Event,
+        Error=PretendedError, mem_alloc=allocate, memcpy_htod_async=put, memcpy_dtoh_async=take,
+        memset_d8_async=clear, pagelocked_empty=lambda shape, dtype: np.empty(shape, dtype),
     )  # fmt: skip
 
 

@@ -75,8 +75,9 @@ class EngineBackend:
         return EngineSession(self._gpu, lane, context, scratch, inputs, outputs, records=records, cache=cache)
 
     def _lane(self, graph: OnnxGraph) -> Lane:
-        """A stream of its own for what waits for no other part, the common one for the rest."""
-        if self._options.overlap and graph.origin is not None and graph.origin.apart:
+        """A stream of its own for what waits for no other part, the common one for the rest. On a board whose GPU has
+        no memory of its own all share one: there scratch for each is scarcer than time."""
+        if self._options.overlap and not self._gpu.shared and graph.origin is not None and graph.origin.apart:
             self._lanes.append(Lane(self._gpu))
             return self._lanes[-1]
         return self._lanes[0]

@@ -29,7 +29,8 @@ def why_no_gpu() -> str | None:
 
 
 class Gpu:
-    """The first GPU in its primary context, which PyTorch, CuPy and ONNX Runtime use too."""
+    """The first GPU in its primary context, which PyTorch, CuPy and ONNX Runtime use too. `shared`: it has no
+    memory of its own."""
 
     def __init__(self) -> None:
         try:
@@ -40,6 +41,7 @@ class Gpu:
         major, minor = device.compute_capability()
         self.capability = f"{major}.{minor}"
         self.name = str(device.name())
+        self.shared = bool(device.get_attribute(self._cuda.device_attribute.INTEGRATED))
         self._context = device.retain_primary_context()
 
     @contextmanager

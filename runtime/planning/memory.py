@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -48,16 +48,29 @@ def ours(target: Target, available_mib: float | None = None) -> list[Line] | Non
     return lines
 
 
-def needed(target: Target, parts: Sequence[tuple[str, str, Count]]) -> list[Line]:
-    """What (part, precision, count) take together: weights of all, inputs and outputs of all, one block of scratch."""
+def needed(
+    target: Target, parts: Sequence[tuple[str, str, Count]], encoders: Collection[str] = ()
+) -> list[Line]:  # fmt: skip
+    """What (part, precision, count) take together: weights of all, inputs and outputs of all, one block of scratch.
+
+    On a card with memory of its own `encoders` run beside each other, so each has a block, and the rest have one.
+    """
     lines = [Line(f"weights of {name}, {precision}", count.weights / MIB, "counted on its graph")
              for name, precision, count in parts]  # fmt: skip
-    largest = max(parts, key=lambda part: part[2].activations)
     io = sum(count.io for _, _, count in parts)
     lines.append(Line("inputs and outputs", io / MIB, "of all parts, bound for good"))
-    words = f"of {largest[0]}, the largest: one block serves all parts"
-    lines.append(Line("activations", largest[2].activations / MIB, words))
-    lines.append(Line("scratch", SCRATCH * largest[2].activations / MIB, "a third of that and some, measured"))
+    beside = [part for part in parts if part[0] in encoders] if target.kind == "gpu" else []
+    rest = [part for part in parts if part not in beside]
+    most = sum(count.activations for _, _, count in beside)
+    if beside:
+        names = ", ".join(name for name, _, _ in beside)
+        lines.append(Line("activations of encoders", most / MIB, f"of {names}: they run beside each other"))
+    if rest:
+        largest = max(rest, key=lambda part: part[2].activations)
+        words = f"of {largest[0]}, the largest: one block serves all {'other ' if beside else ''}parts"
+        lines.append(Line("activations", largest[2].activations / MIB, words))
+        most += largest[2].activations
+    lines.append(Line("scratch", SCRATCH * most / MIB, "a third of that and some, measured"))
     if target.kind == "cpu":
         lines.append(Line("ONNX Runtime's graphs", SESSION_MIB * len(parts), "1.4 MiB each, measured"))
     elif target.runtime_mib is not None:

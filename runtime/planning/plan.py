@@ -91,9 +91,10 @@ def target_named(name: str) -> Target:
 
 
 class _Counts:
-    """Counts of variants, each made once."""
+    """Counts of variants, each made once; `encoders`: parts that may run beside each other."""
 
     def __init__(self, bundle: Bundle) -> None:
+        self.encoders = frozenset(modality.part for modality in bundle.manifest.modalities)
         self._bundle = bundle
         self._made: dict[tuple[str, str], Count] = {}
 
@@ -123,7 +124,7 @@ def plan(
         raise InputError("Nothing in this bundle runs", expected="modalities, a decoder or a captioner")
     counts = _Counts(bundle)
     chosen = _chosen(bundle, target, parts, counts, precision, available_mib)
-    need = needed(target, [(part, chosen[part], counts(part, chosen[part])) for part in parts])
+    need = needed(target, [(part, chosen[part], counts(part, chosen[part])) for part in parts], counts.encoders)
     have = ours(target, available_mib)
     planned = tuple(_planned(bundle, target, part, chosen[part], counts, used, precision) for part in parts)
     return Plan(
@@ -173,7 +174,8 @@ def _asked(bundle: Bundle, target: Target, choices: Mapping[str, Sequence[str]],
 
 
 def _need(target: Target, chosen: Mapping[str, str], counts: _Counts) -> float:
-    return total(needed(target, [(part, precision, counts(part, precision)) for part, precision in chosen.items()]))
+    parts = [(part, precision, counts(part, precision)) for part, precision in chosen.items()]
+    return total(needed(target, parts, counts.encoders))
 
 
 def _planned(

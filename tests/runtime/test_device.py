@@ -92,6 +92,14 @@ def test_without_overlap_there_is_one_stream_and_nothing_to_wait_for(tiny: Path)
         assert pretended_gpu.calls()["wait"] == 0
 
 
+def test_on_a_board_that_shares_its_memory_there_is_one_stream(tiny: Path) -> None:
+    pretended_gpu.BOARD.append(True)
+    pretended_gpu.make(tiny)
+    with _open(tiny) as pipeline:
+        pipeline(**tiny_inputs(0))
+        assert len(pretended_gpu.STREAMS) == len(pretended_gpu.SCRATCH) == 1
+
+
 @pytest.mark.parametrize("overlap", [True, False])
 def test_senses_come_and_go_and_answers_are_those_of_the_graphs(tiny: Path, overlap: bool) -> None:
     pretended_gpu.make(tiny)

@@ -9,6 +9,7 @@ import pytest
 from bundles import tiny_bundle
 from chiasm.runtime.bundle import Bundle, open_bundle
 from chiasm.runtime.errors import HashError, InputError
+from chiasm.runtime.planning.count import count_graph
 from chiasm.runtime.planning.memory import total
 from chiasm.runtime.planning.plan import Plan, plan, target_named
 from chiasm.runtime.planning.uses import idle, uses
@@ -185,3 +186,18 @@ def test_the_sum_is_the_sum(sd15: Bundle) -> None:
         "inputs and outputs", "activations", "scratch", "CUDA and TensorRT", "Python and chiasm"
     ]  # fmt: skip
     assert all(line.source for line in (*made.have, *made.need))
+
+
+def test_on_a_card_each_encoder_has_activations_of_its_own(reference: Bundle) -> None:
+    card, board = (
+        {line.what: line.mib for line in _plan(reference, name, precision="fp16").need}
+        for name in ("l4", "jetson-agx-orin-64gb")
+    )
+    encoders = [
+        count_graph(reference.read(reference.variant(part, "fp16").file)).activations / MIB
+        for part in ("image", "text", "audio", "radar")
+    ]
+    assert card["activations of encoders"] == pytest.approx(sum(encoders))
+    assert "activations of encoders" not in board
+    assert board["activations"] >= max(encoders)
+    assert card["scratch"] == pytest.approx(0.35 * (sum(encoders) + card["activations"]))
