@@ -53,7 +53,7 @@ class EngineSession:
     in, which `lane` has; `records`: whether its CUDA graph is ours to record; `cache`: what is kept at the end."""
 
     def __init__(
-        self, gpu: Gpu, lane: Lane, context: Any, scratch: int, inputs: Sequence[TensorSpec],
+        self, gpu: Gpu, lane: Lane, engine: Any, context: Any, scratch: int, inputs: Sequence[TensorSpec],
         outputs: Sequence[TensorSpec], *, records: bool, cache: RuntimeCache | None = None,
     ) -> None:  # fmt: skip
         self.inputs, self.outputs = tuple(inputs), tuple(outputs)
@@ -61,6 +61,7 @@ class EngineSession:
         self.note = None if cache is None else cache.note
         self._cache = cache
         self._gpu, self.lane, self._context, self._scratch = gpu, lane, context, scratch
+        self._engine = engine  # which the context needs
         self._records, self._alike, self._recording = records, 0, cast(Recording | None, None)
         self._place = (0, 0)
         self._addresses: dict[str, int] = {}
@@ -198,7 +199,7 @@ class EngineSession:
             self._forget()
             if self._cache is not None:
                 self._cache.keep()
-            self._context = self._cache = None
+            self._context = self._cache = self._engine = None
             self._there.clear()
             for value in self.values.values():
                 value.memory = None

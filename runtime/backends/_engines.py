@@ -72,7 +72,7 @@ class EngineBackend:
         if context is None:
             raise EngineError("An engine gives no context", found="the vendor gave no reason", fix=_again(graph))
         records = self._options.graphs and not hasattr(self._sdk, "CudaGraphStrategy")
-        return EngineSession(self._gpu, lane, context, scratch, inputs, outputs, records=records, cache=cache)
+        return EngineSession(self._gpu, lane, engine, context, scratch, inputs, outputs, records=records, cache=cache)
 
     def _lane(self, graph: OnnxGraph) -> Lane:
         """A stream of its own for what waits for no other part, the common one for the rest. On a board whose GPU has
