@@ -23,7 +23,7 @@
 namespace chiasm {
 namespace {
 
-constexpr std::size_t sums = 32, shorts = 64, line = 64, few = 3, tile_bytes = 8192;
+constexpr std::size_t sums = 32, shorts = 64, line = 64, few = 3, tile_bytes = 8192, piece_bytes = std::size_t{1} << 19;
 
 // Asks for what lies a little beyond these `bytes` of a row. With that, and reading in several places, a scan is as fast as the
 // memory; without either it was measured to be half as fast.
@@ -195,14 +195,16 @@ void search(const Query *queries, std::size_t count, const float *scales, std::s
     const std::vector<Query> asked = padded(queries, count, rows.width, unit, stride);
     const auto scan = scan_for(rows.values);
     std::vector<std::vector<Heap>> heaps(std::max<std::size_t>(1, std::min(threads, rows.count)));
-    share_out(rows.count, 1, heaps.size(), [&](std::size_t worker, std::size_t first, std::size_t last) {
-        heaps[worker].assign(count, Heap(std::min(best.k, last - first)));
+    const std::size_t piece = std::max<std::size_t>(1, piece_bytes / (rows.width * sizeof(Value)));
+    share_out(rows.count, piece, heaps.size(), [&](std::size_t worker, std::size_t first, std::size_t last) {
+        if (heaps[worker].empty()) heaps[worker].assign(count, Heap(best.k));
         scan(asked.data(), stride, count, scales, rows, first, last, heaps[worker]);
     });
     std::vector<Hit> hits;
     for (std::size_t q = 0; q < count; ++q) {
         hits.clear();
-        for (const std::vector<Heap> &worker : heaps) hits.insert(hits.end(), worker[q].hits().begin(), worker[q].hits().end());
+        for (const std::vector<Heap> &worker : heaps)
+            if (!worker.empty()) hits.insert(hits.end(), worker[q].hits().begin(), worker[q].hits().end());
         std::partial_sort(hits.begin(), hits.begin() + static_cast<std::ptrdiff_t>(best.k), hits.end(), better);
         for (std::size_t i = 0; i < best.k; ++i) {
             best.scores[q * best.k + i] = hits[i].score;

@@ -1,6 +1,7 @@
 #include "workers.hpp"
 
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 
 #include <atomic>
@@ -28,13 +29,13 @@ class Call {
     Call(void (*run)(void *, std::size_t), void *context) : run_(run), context_(context) {}
 
     void begin() { left_.fetch_add(1, std::memory_order_relaxed); }
-    void work(std::size_t part) const { run_(context_, part); }
+    void work(std::size_t worker) const { run_(context_, worker); }
     void end() {
         const std::lock_guard<std::mutex> lock(mutex_);  // until it is free, wait() does not return and the call lives
         if (left_.fetch_sub(1, std::memory_order_release) == 1) none_left_.notify_one();
     }
     void wait() {
-        // Parts of a size end nearly together: some microseconds of this are less than falling asleep and waking up.
+        // Pieces of a size end nearly together: some microseconds of this are less than falling asleep and waking up.
         for (int i = 0; i < 500 && left_.load(std::memory_order_relaxed); ++i) pause();
         std::unique_lock<std::mutex> lock(mutex_);
         none_left_.wait(lock, [this] { return !left_.load(std::memory_order_acquire); });
@@ -48,85 +49,158 @@ class Call {
     std::condition_variable none_left_;
 };
 
+// Where those may run who work for this thread: where it may itself, but not on the processor that it is on. One that fell asleep there
+// would be woken there, as long as the other processors are not idle, and wait until this thread has done all the work.
+class Places {
+  public:
+#ifdef __linux__
+    Places() {
+        const int here = sched_getcpu();
+        known_ = pthread_getaffinity_np(pthread_self(), sizeof set_, &set_) == 0;
+        if (known_ && here >= 0 && CPU_COUNT(&set_) > 1) CPU_CLR(static_cast<std::size_t>(here), &set_);
+    }
+    void send(pthread_t thread) const {
+        if (known_) pthread_setaffinity_np(thread, sizeof set_, &set_);
+    }
+
+  private:
+    cpu_set_t set_;
+    bool known_;
+#else
+    void send(pthread_t) const {}
+#endif
+};
+
 class Helpers;
 
-// A thread that sleeps until it is given a part of a call.
+// A thread that sleeps until it is given a call to work for.
 class Helper {
   public:
-    void give(Call &call, std::size_t part) {
+    void begin(std::thread thread) {
+        thread_ = thread.native_handle();
+        thread.detach();
+    }
+    void give(Call &call, std::size_t worker, const Places &places) {
+        places.send(thread_);
         {
             const std::lock_guard<std::mutex> lock(mutex_);
             call_ = &call;
-            part_ = part;
+            worker_ = worker;
+        }
+        given_.notify_one();
+    }
+    // Takes the call away again; false when it has been begun.
+    bool recall(const Call &call) {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        if (call_ != &call) return false;
+        call_ = nullptr;
+        return true;
+    }
+    // Its thread will end.
+    void dismiss() {
+        {
+            const std::lock_guard<std::mutex> lock(mutex_);
+            dismissed_ = true;
         }
         given_.notify_one();
     }
     void live(Helpers &all);
 
   private:
+    pthread_t thread_{};
     std::mutex mutex_;
     std::condition_variable given_;
     Call *call_ = nullptr;
-    std::size_t part_ = 0;
+    std::size_t worker_ = 0;
+    bool dismissed_ = false;
 };
 
-// Those that sleep. More than there are cores are not kept: a call that asked for a thousand leaves few behind.
+// Those that sleep. More than there are cores are not kept: a call that asked for a thousand leaves few behind. A helper without a
+// thread waits for another one: its caller may still ask it for a call that it has done, so it is never deleted.
 class Helpers {
   public:
     // Null when no thread can be started.
     Helper *take() {
-        {
-            const std::lock_guard<std::mutex> lock(mutex_);
-            if (!idle_.empty()) {
-                Helper *last = idle_.back();
-                idle_.pop_back();
-                return last;
-            }
-        }
-        return start();
+        Helper *helper = last_of(idle_);
+        if (!helper) helper = start(last_of(ended_));
+        return helper;
     }
+    // False when it is one too many and its thread has to end.
     bool take_back(Helper *helper) {
         const std::lock_guard<std::mutex> lock(mutex_);
-        if (idle_.size() >= idle_.capacity()) return false;
+        if (idle_.size() >= cores_) return false;
         idle_.push_back(helper);
         return true;
     }
-    Helpers() { idle_.reserve(std::max(1U, std::thread::hardware_concurrency())); }
+    // The thread of `helper` ends, and does not touch it again.
+    void ends(Helper *helper) {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        ended_.push_back(helper);
+    }
 
   private:
-    Helper *start() {
-        Helper *helper = new (std::nothrow) Helper;
+    Helper *last_of(std::vector<Helper *> &helpers) {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        if (helpers.empty()) return nullptr;
+        Helper *last = helpers.back();
+        helpers.pop_back();
+        return last;
+    }
+
+    Helper *start(Helper *helper) {
+        if (!helper) helper = make();
         if (!helper) return nullptr;
         // A signal that a helper took would not wake the thread that waits for it.
         sigset_t all, before;
         sigfillset(&all);
         pthread_sigmask(SIG_SETMASK, &all, &before);
         try {
-            std::thread([this, helper] { helper->live(*this); }).detach();
+            helper->begin(std::thread([this, helper] { helper->live(*this); }));
         } catch (...) {
-            delete helper;
+            ends(helper);
             helper = nullptr;
         }
         pthread_sigmask(SIG_SETMASK, &before, nullptr);
         return helper;
     }
 
+    // With room for one more in both lists, so that whoever comes back to them finds it.
+    Helper *make() {
+        const std::lock_guard<std::mutex> lock(mutex_);
+        try {
+            idle_.reserve(cores_);
+            if (ended_.capacity() <= made_) ended_.reserve(2 * made_ + 1);
+            Helper *helper = new Helper;
+            ++made_;
+            return helper;
+        } catch (const std::bad_alloc &) {
+            return nullptr;
+        }
+    }
+
+    const std::size_t cores_ = std::max(1U, std::thread::hardware_concurrency());
     std::mutex mutex_;
-    std::vector<Helper *> idle_;
+    std::vector<Helper *> idle_, ended_;
+    std::size_t made_ = 0;
 };
 
 void Helper::live(Helpers &all) {
     for (bool kept = true; kept;) {
         std::unique_lock<std::mutex> lock(mutex_);
-        given_.wait(lock, [this] { return call_ != nullptr; });
+        given_.wait(lock, [this] { return call_ || dismissed_; });
+        if (std::exchange(dismissed_, false)) {
+            lock.unlock();
+            return all.ends(this);
+        }
         Call *call = std::exchange(call_, nullptr);
-        const std::size_t part = part_;
+        const std::size_t worker = worker_;
         lock.unlock();
-        call->work(part);
-        kept = all.take_back(this);  // before the caller knows, so that its next call finds this one
+        call->work(worker);
+        // Before the caller knows, so that its next call finds this one.
+        kept = all.take_back(this);
+        if (!kept) all.ends(this);
         call->end();
     }
-    delete this;
 }
 
 // Never destroyed: helpers sleep in it while the process exits.
@@ -148,18 +222,25 @@ Helpers &helpers() {
 
 }  // namespace
 
-void run_parts(std::size_t parts, void (*run)(void *, std::size_t), void *context) {
+void run_together(std::size_t workers, void (*run)(void *, std::size_t), void *context) {
     Call call(run, context);
     Helpers &all = helpers();
-    std::size_t next = 1;
-    for (; next < parts; ++next) {
+    const Places places;
+    std::vector<Helper *> given;
+    given.reserve(workers - 1);
+    for (std::size_t worker = 1; worker < workers; ++worker) {
         Helper *helper = all.take();
         if (!helper) break;
         call.begin();
-        helper->give(call, next);
+        helper->give(call, worker, places);
+        given.push_back(helper);
     }
     call.work(0);
-    for (; next < parts; ++next) call.work(next);
+    for (Helper *helper : given) {
+        if (!helper->recall(call)) continue;
+        call.end();
+        if (!all.take_back(helper)) helper->dismiss();
+    }
     call.wait();
 }
 

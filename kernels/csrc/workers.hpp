@@ -3,37 +3,38 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <exception>
 #include <vector>
 
 namespace chiasm {
 
-// Calls run(context, part) for every part below `parts`, each on a thread of its own; the caller is one of them. Returns when all
-// have ended. `run` throws nothing. Where no more threads can be started, the caller does their part.
+// Calls run(context, 0) on the caller's thread, and run(context, worker) on others as they wake, of `workers` in all. `run` takes
+// work until none is left, and throws nothing: who wakes when the caller has come to an end is not waited for, and does not run.
+// A thread may wake late because another program, or the threads of another library, which wait by spinning, have its processor.
 //
 // The threads belong to the process and hold nothing but themselves: any number of callers may come at once, a forked child
 // starts its own, and at exit they end with the process. They take no signals.
-void run_parts(std::size_t parts, void (*run)(void *context, std::size_t part), void *context);
+void run_together(std::size_t workers, void (*run)(void *context, std::size_t worker), void *context);
 
-// Calls work(worker, first, last) for parts of [0, items) that are multiples of `unit`, on `threads` threads of which the
-// caller is one. The first exception of any of them is thrown here, after all have ended.
+// Calls work(worker, first, last) for pieces of [0, items), of `piece` items each but the last, on up to `threads` threads of which
+// the caller is worker 0: whoever is free takes the next one. The first exception is thrown here, after all pieces are done.
 template <typename Work>
-void share_out(std::size_t items, std::size_t unit, std::size_t threads, const Work &work) {
-    const std::size_t units = (items + unit - 1) / unit;
-    const std::size_t parts = std::max<std::size_t>(1, std::min(threads, units));
-    if (parts == 1) return work(std::size_t{0}, std::size_t{0}, items);
-    std::vector<std::exception_ptr> failures(parts);
-    auto one = [&](std::size_t part) {
-        const auto edge = [&](std::size_t at) { return std::min(items, units * at / parts * unit); };
-        try {
-            work(part, edge(part), edge(part + 1));
-        } catch (...) {
-            failures[part] = std::current_exception();
-        }
+void share_out(std::size_t items, std::size_t piece, std::size_t threads, const Work &work) {
+    const std::size_t workers = std::min(threads, (items + piece - 1) / piece);
+    if (workers <= 1) return work(std::size_t{0}, std::size_t{0}, items);
+    std::atomic<std::size_t> next{0};
+    std::vector<std::exception_ptr> failures(workers);
+    auto take = [&](std::size_t worker) {
+        for (std::size_t first; (first = next.fetch_add(piece, std::memory_order_relaxed)) < items;) try {
+                work(worker, first, std::min(items, first + piece));
+            } catch (...) {
+                failures[worker] = std::current_exception();
+            }
     };
-    using One = decltype(one);
-    run_parts(parts, [](void *context, std::size_t part) { (*static_cast<One *>(context))(part); }, &one);
+    using Take = decltype(take);
+    run_together(workers, [](void *context, std::size_t worker) { (*static_cast<Take *>(context))(worker); }, &take);
     for (const std::exception_ptr &failure : failures)
         if (failure) std::rethrow_exception(failure);
 }
