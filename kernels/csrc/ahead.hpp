@@ -14,26 +14,31 @@ class Ahead {
     // `length` bytes from `first` on.
     void add(const std::uint8_t *first, std::size_t length) {
         if (count_ == most) return;
-        lines_ = std::max(lines_, length / line + 1);
+        longest_ = std::max(longest_, length);
         streams_[count_++] = {first, length};
     }
     void clear() { *this = Ahead(); }
 
-    // To be called `times` times while other work is done: each fetches its share, so that they do not wait for one another.
+    // To be called `times` times while other work is done: each fetches its share, some lines of one stream and then of the next, so
+    // that they do not wait for one another.
     void fetch(std::size_t times) {
-        for (owed_ += lines_; owed_ >= times && next_ < lines_; owed_ -= times, ++next_)
-            for (std::size_t i = 0; i < count_; ++i)
-                if (next_ * line < streams_[i].length) __builtin_prefetch(streams_[i].first + next_ * line);
+        for (owed_ += count_ * ((longest_ + block - 1) / block); owed_ >= times && at_ < longest_; owed_ -= times) {
+            const Stream &stream = streams_[next_];
+            // What lies beyond the end of a stream is not read, whatever it is.
+            if (at_ < stream.length)
+                for (std::size_t i = 0; i < block; i += line) __builtin_prefetch(stream.first + at_ + i);
+            if (++next_ == count_) next_ = 0, at_ += block;
+        }
     }
 
   private:
-    static constexpr std::size_t line = 64;
+    static constexpr std::size_t line = 64, block = 4 * line;
     struct Stream {
         const std::uint8_t *first;
         std::size_t length;
     };
     Stream streams_[most] = {};
-    std::size_t count_ = 0, lines_ = 0, next_ = 0, owed_ = 0;
+    std::size_t count_ = 0, longest_ = 0, next_ = 0, at_ = 0, owed_ = 0;
 };
 
 }  // namespace chiasm

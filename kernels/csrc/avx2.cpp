@@ -7,6 +7,7 @@
 #include <immintrin.h>
 
 #include <cstring>
+#include <utility>
 
 namespace chiasm {
 namespace {
@@ -17,7 +18,7 @@ namespace {
 // rows, three pairs of one row and one of the fourth, so that no lane is idle and none has to be moved.
 constexpr std::size_t band = 8, half_band = 4, registers = 3, pixel = 3;
 constexpr std::size_t pair_bytes = registers * sizeof(__m256i);
-constexpr std::size_t many_pairs = 9;  // of a target, from which on its low weights can wait
+constexpr std::size_t most_pairs = 16;  // of a target, for which there is a loop of its own
 // The colour in each lane of a row, by its place among four rows; the last one fills what the others leave.
 constexpr int colour_of[half_band][4] = {{0, 1, 2, -1}, {0, 1, -1, 2}, {0, -1, 1, 2}, {-1, 2, 1, 0}};
 
@@ -65,19 +66,6 @@ CHIASM_TARGET void stage(const Band &rows, std::uint8_t *staged) {
     }
 }
 
-// The same, and it stays in a register: GCC would fetch it from memory for each of its uses.
-CHIASM_TARGET inline __m256i loaded(const std::uint8_t *source) {
-    __m256i value = load(source);
-    asm("" : "+x"(value));
-    return value;
-}
-
-// Whether numbers of at most `range` that are added to these sums may change their whole part: the bits say in which.
-CHIASM_TARGET inline __m256i doubt(__m256i sums, std::int32_t range) {
-    constexpr std::int32_t fraction = (1 << precision) - 1;
-    return _mm256_cmpgt_epi32(_mm256_and_si256(sums, _mm256_set1_epi32(fraction)), _mm256_set1_epi32(fraction - range));
-}
-
 CHIASM_TARGET inline __m256i add(__m256i sums, __m256i pairs, __m256i weight) {
     return _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, weight));
 }
@@ -104,68 +92,56 @@ struct Lanes {
     __m256i a, b, c;
 };
 
-CHIASM_TARGET inline Lanes plus(const Lanes &one, const Lanes &other) {
-    return {_mm256_add_epi32(one.a, other.a), _mm256_add_epi32(one.b, other.b), _mm256_add_epi32(one.c, other.c)};
-}
-
-CHIASM_TARGET inline Lanes raised(const Lanes &high, __m128i shift) {
-    return {_mm256_sll_epi32(high.a, shift), _mm256_sll_epi32(high.b, shift), _mm256_sll_epi32(high.c, shift)};
-}
-
-CHIASM_TARGET inline bool doubtful(const Lanes &sums, std::int32_t range) {
-    const __m256i ab = _mm256_or_si256(doubt(sums.a, range), doubt(sums.b, range));
-    return _mm256_movemask_epi8(_mm256_or_si256(ab, doubt(sums.c, range))) != 0;
-}
+// GCC would add up in another order, for which there are too few registers, and would copy sums.
+CHIASM_TARGET inline void add_here(__m256i &sum, __m256i terms) { asm("vpaddd %1, %0, %0" : "+x"(sum) : "x"(terms)); }
 
 CHIASM_TARGET inline Lanes step(Lanes sums, const std::uint8_t *pairs, std::int32_t digit) {
     const __m256i weight = _mm256_set1_epi32(digit);
-    sums.a = add(sums.a, load(pairs), weight);
-    sums.b = add(sums.b, load(pairs + sizeof(__m256i)), weight);
-    sums.c = add(sums.c, load(pairs + 2 * sizeof(__m256i)), weight);
+    add_here(sums.a, _mm256_madd_epi16(load(pairs), weight));
+    add_here(sums.b, _mm256_madd_epi16(load(pairs + sizeof(__m256i)), weight));
+    add_here(sums.c, _mm256_madd_epi16(load(pairs + 2 * sizeof(__m256i)), weight));
     return sums;
 }
 
-// Part 0 of the weights are the low ones, 1 the high ones. Two pairs at a time, because GCC copies every sum once in each turn of the
-// loop.
-CHIASM_TARGET inline Lanes weigh(const std::uint8_t *staged, const std::int32_t *digits, std::size_t count, std::size_t part) {
-    const __m256i none = _mm256_setzero_si256();
-    Lanes sums{none, none, none};
-    for (digits += part; count >= 2; count -= 2, staged += 2 * pair_bytes, digits += 4) {
-        sums = step(sums, staged, digits[0]);
-        sums = step(sums, staged + pair_bytes, digits[2]);
-    }
-    return count ? step(sums, staged, digits[0]) : sums;
+// The sums of one part of the weights, on top of `first`; `digits` begins with that part. `fixed` pairs, or `count` when it is 0.
+template <std::size_t fixed>
+CHIASM_TARGET inline Lanes weigh(const std::uint8_t *staged, const std::int32_t *digits, std::size_t count, std::int32_t first) {
+    const __m256i begin = _mm256_set1_epi32(first);
+    Lanes sums{begin, begin, begin};
+#pragma GCC unroll 16
+    for (std::size_t pair = 0; pair < (fixed ? fixed : count); ++pair) sums = step(sums, staged + pair * pair_bytes, digits[2 * pair]);
+    return sums;
 }
 
-// Both parts at once.
-CHIASM_TARGET inline Lanes weigh_both(const std::uint8_t *staged, const std::int32_t *digits, std::size_t count, __m128i shift) {
-    Sums a = begin(), b = begin(), c = begin();
-    for (; count; --count, staged += pair_bytes, digits += 2) {
-        const __m256i low = _mm256_set1_epi32(digits[0]), high = _mm256_set1_epi32(digits[1]);
-        add(a, loaded(staged), low, high);
-        add(b, loaded(staged + sizeof(__m256i)), low, high);
-        add(c, loaded(staged + 2 * sizeof(__m256i)), low, high);
-    }
-    return plus(raised({a.high, b.high, c.high}, shift), {a.low, b.low, c.low});
+CHIASM_TARGET inline Lanes whole(const Lanes &sums, __m128i fraction) {
+    return {_mm256_sra_epi32(sums.a, fraction), _mm256_sra_epi32(sums.b, fraction), _mm256_sra_epi32(sums.c, fraction)};
 }
 
-// The high parts of many weights nearly always say which byte it is, because the low ones count for less than a hundredth of a grey
-// level; where they might matter, they are added. With few weights it is faster to add them always.
-CHIASM_TARGET inline Lanes weigh(const std::uint8_t *staged, const Pairs &pairs, std::size_t target, std::size_t count, __m128i shift) {
-    const std::int32_t *digits = pairs.digits.data() + target * 2 * count, least = pairs.least[target];
-    if (count < many_pairs) return weigh_both(staged, digits, count, shift);
-    const __m256i half = _mm256_set1_epi32((1 << (precision - 1)) + least);
-    const Lanes sums = plus(raised(weigh(staged, digits, count, 1), shift), {half, half, half});
-    if (!doubtful(sums, pairs.range[target])) return sums;
-    const __m256i back = _mm256_set1_epi32(-least);
-    return plus(plus(sums, {back, back, back}), weigh(staged, digits, count, 0));
+// Whether the fraction of any of the sums lies above `sure`.
+CHIASM_TARGET inline bool doubtful(const Lanes &sums, __m256i fraction, std::int32_t sure) {
+    const __m256i a = _mm256_and_si256(sums.a, fraction), b = _mm256_and_si256(sums.b, fraction), c = _mm256_and_si256(sums.c, fraction);
+    const __m256i greatest = _mm256_max_epi32(_mm256_max_epi32(a, b), c);
+    return _mm256_movemask_epi8(_mm256_cmpgt_epi32(greatest, _mm256_set1_epi32(sure))) != 0;
+}
+
+// The whole parts of `high`, which begins with `begin`, and of the low parts together.
+CHIASM_TARGET inline Lanes exact(const Lanes &high, std::int32_t begin, const std::uint8_t *staged, const std::int32_t *digits,
+                                 std::size_t count, int shift) {
+    const __m256i half = _mm256_set1_epi32(1 << (precision - 1));
+    Lanes low{half, half, half};
+    for (; count >= 2; count -= 2, staged += 2 * pair_bytes, digits += 4) low = step(step(low, staged, digits[0]), staged + pair_bytes, digits[2]);
+    if (count) low = step(low, staged, digits[0]);
+    const __m256i begun = _mm256_set1_epi32(begin);
+    const __m128i up = _mm_cvtsi32_si128(shift);
+    const auto sum = [=](__m256i upper, __m256i lower) CHIASM_TARGET {
+        return _mm256_add_epi32(_mm256_sll_epi32(_mm256_sub_epi32(upper, begun), up), lower);
+    };
+    return whole({sum(high.a, low.a), sum(high.b, low.b), sum(high.c, low.c)}, _mm_cvtsi32_si128(precision));
 }
 
 // Four bytes of each of eight rows: those of rows 0 to 3 in the lower half.
 CHIASM_TARGET inline __m256i packed(const Lanes &sums) {
-    const __m256i a = _mm256_srai_epi32(sums.a, precision), b = _mm256_srai_epi32(sums.b, precision);
-    const __m256i c = _mm256_srai_epi32(sums.c, precision);
-    const __m256i bytes = _mm256_packus_epi16(_mm256_packs_epi32(a, b), _mm256_packs_epi32(c, c));
+    const __m256i bytes = _mm256_packus_epi16(_mm256_packs_epi32(sums.a, sums.b), _mm256_packs_epi32(sums.c, sums.c));
     const __m128i order = _mm_setr_epi8(0, 1, 2, -1, 4, 5, 7, -1, 8, 10, 11, -1, 3, 6, 9, -1);
     return _mm256_shuffle_epi8(bytes, _mm256_broadcastsi128_si256(order));
 }
@@ -178,25 +154,74 @@ CHIASM_TARGET inline void store(__m256i rows, std::uint8_t *upper, std::uint8_t 
     _mm_storeu_si128(reinterpret_cast<__m128i *>(lower), _mm256_extracti128_si256(dense, 1));
 }
 
-CHIASM_TARGET void across(const Band &rows, const Weights &columns, std::uint8_t *narrow, std::size_t stride) {
-    const Pairs &pairs = columns.pairs;
-    const std::size_t length = columns.length(), count = pairs.count(0);
-    const __m128i shift = _mm_cvtsi32_si128(pairs.shift);
-    for (std::size_t x = 0; x < length; x += 4) {
-        rows.ahead->fetch((length + 3) / 4);
-        __m256i made[4];
-        for (std::size_t i = 0; i < 4; ++i) {
-            const std::size_t target = std::min(x + i, length - 1);
-            made[i] = packed(weigh(rows.staged + (pairs.first[target] - rows.left / 2) * pair_bytes, pairs, target, count, shift));
-        }
-        const __m256i ab = _mm256_unpacklo_epi32(made[0], made[1]), cd = _mm256_unpacklo_epi32(made[2], made[3]);
-        const __m256i AB = _mm256_unpackhi_epi32(made[0], made[1]), CD = _mm256_unpackhi_epi32(made[2], made[3]);
-        std::uint8_t *target = narrow + x * pixel;
-        store(_mm256_unpacklo_epi64(ab, cd), target, target + 4 * stride);
-        store(_mm256_unpackhi_epi64(ab, cd), target + stride, target + 5 * stride);
-        store(_mm256_unpacklo_epi64(AB, CD), target + 2 * stride, target + 6 * stride);
-        store(_mm256_unpackhi_epi64(AB, CD), target + 3 * stride, target + 7 * stride);
+// Targets that are made one after the other, with what is not decided of them; a multiple of four.
+constexpr std::size_t chunk = 64;
+
+struct Chunk {
+    __m256i made[chunk];
+    __m256i high[chunk][registers];
+    std::size_t doubtful[chunk];
+};
+
+// `size` targets from `first` on. The high parts of the weights nearly always say which byte it is, because the low ones count for
+// less than a hundredth of a grey level. Where they might matter they are added, but after the others are made: nobody foresees
+// where that is, and to be wrong about a branch takes as long as to add them.
+template <std::size_t fixed>
+CHIASM_TARGET inline void make(const Band &rows, const Pairs &pairs, std::size_t first, std::size_t size, Chunk &targets) {
+    const std::size_t count = fixed ? fixed : pairs.count(0), left = rows.left / 2, *starts = pairs.first.data() + first;
+    const std::int32_t *digits = pairs.digits.data() + first * 2 * count, *begin = pairs.begin.data() + first, *sure = pairs.sure.data() + first;
+    const std::size_t bits = static_cast<std::size_t>(precision - pairs.shift);
+    const __m128i shift = _mm_cvtsi32_si128(static_cast<int>(bits));
+    const __m256i fraction = _mm256_set1_epi32((1 << bits) - 1);
+    std::size_t doubts = 0;
+    for (std::size_t i = 0; i < size; ++i) {
+        if (i % 4 == 0) rows.ahead->fetch(pairs.first.size() / 4);
+        const Lanes high = weigh<fixed>(rows.staged + (starts[i] - left) * pair_bytes, digits + i * 2 * count + 1, count, begin[i]);
+        targets.made[i] = packed(whole(high, shift));
+        _mm256_store_si256(targets.high[doubts], high.a);
+        _mm256_store_si256(targets.high[doubts] + 1, high.b);
+        _mm256_store_si256(targets.high[doubts] + 2, high.c);
+        targets.doubtful[doubts] = i;
+        doubts += doubtful(high, fraction, sure[i]);
     }
+    for (std::size_t doubt = 0; doubt < doubts; ++doubt) {
+        const std::size_t i = targets.doubtful[doubt];
+        const std::uint8_t *staged = rows.staged + (starts[i] - left) * pair_bytes;
+        const __m256i *high = targets.high[doubt];
+        targets.made[i] = packed(exact({high[0], high[1], high[2]}, begin[i], staged, digits + i * 2 * count, count, pairs.shift));
+    }
+}
+
+template <std::size_t fixed>
+CHIASM_TARGET void across_by(const Band &rows, const Weights &columns, std::uint8_t *narrow, std::size_t stride) {
+    const std::size_t length = columns.length();
+    Chunk targets;
+    for (std::size_t first = 0; first < length; first += chunk) {
+        const std::size_t size = std::min(chunk, rounded(length - first, 4));
+        make<fixed>(rows, columns.pairs, first, size, targets);
+        for (std::size_t i = 0; i < size; i += 4) {
+            const __m256i *made = targets.made + i;
+            const __m256i ab = _mm256_unpacklo_epi32(made[0], made[1]), cd = _mm256_unpacklo_epi32(made[2], made[3]);
+            const __m256i AB = _mm256_unpackhi_epi32(made[0], made[1]), CD = _mm256_unpackhi_epi32(made[2], made[3]);
+            std::uint8_t *target = narrow + (first + i) * pixel;
+            store(_mm256_unpacklo_epi64(ab, cd), target, target + 4 * stride);
+            store(_mm256_unpackhi_epi64(ab, cd), target + stride, target + 5 * stride);
+            store(_mm256_unpacklo_epi64(AB, CD), target + 2 * stride, target + 6 * stride);
+            store(_mm256_unpackhi_epi64(AB, CD), target + 3 * stride, target + 7 * stride);
+        }
+    }
+}
+
+// Loops of a known length are unrolled.
+template <std::size_t... counts>
+void across_for(std::index_sequence<counts...>, const Band &rows, const Weights &columns, std::uint8_t *narrow, std::size_t stride) {
+    static constexpr decltype(&across_by<0>) by_count[] = {across_by<counts>...};
+    const std::size_t count = columns.pairs.count(0);
+    by_count[count < sizeof...(counts) ? count : 0](rows, columns, narrow, stride);
+}
+
+void across(const Band &rows, const Weights &columns, std::uint8_t *narrow, std::size_t stride) {
+    across_for(std::make_index_sequence<most_pairs + 1>(), rows, columns, narrow, stride);
 }
 
 struct Halves {
@@ -241,7 +266,7 @@ CHIASM_TARGET void down(const std::uint8_t *const *rows, const Weights &weights,
 }  // namespace
 
 const Passes *avx2_passes() {
-    static const Passes passes{band, pair_bytes / 2, stage, across, down, avx2_lerp_row, avx2_lerp_lines, avx2_rgb_row};
+    static const Passes passes{band, pair_bytes / 2, stage, across, down, avx2_lerp_row, avx2_lerp_lines, avx2_rgb_row, avx2_floats};
     return &passes;
 }
 

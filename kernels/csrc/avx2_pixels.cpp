@@ -90,7 +90,29 @@ CHIASM_TARGET void avx2_rgb_row(const std::uint8_t *luma, const std::uint8_t *di
         _mm256_storeu_si256(reinterpret_cast<__m256i *>(row), _mm256_permute2x128_si256(first, second, 0x20));
         _mm256_storeu_si256(reinterpret_cast<__m256i *>(row + 32), _mm256_permute2x128_si256(first, second, 0x31));
     }
-    plain_passes().rgb_row(luma + x, differences + x, width - x, matrix, row);
+    if (x < width) plain_passes().rgb_row(luma + x, differences + x, width - x, matrix, row);
+}
+
+CHIASM_TARGET void avx2_floats(const std::uint8_t *row, std::size_t pixel, std::size_t length, const Line *const *lines, float *const *colours) {
+    __m128i order[3];
+    for (int c = 0; c < 3; ++c) {
+        std::int8_t from[16];
+        std::memset(from, -1, sizeof from);
+        for (std::size_t i = 0; i < 4; ++i) from[4 * i] = static_cast<std::int8_t>(i * pixel + static_cast<std::size_t>(c));
+        order[c] = load(from);
+    }
+    const __m256d slopes[3] = {_mm256_set1_pd(lines[0]->slope), _mm256_set1_pd(lines[1]->slope), _mm256_set1_pd(lines[2]->slope)};
+    const __m256d offsets[3] = {_mm256_set1_pd(lines[0]->offset), _mm256_set1_pd(lines[1]->offset), _mm256_set1_pd(lines[2]->offset)};
+    std::size_t x = 0;
+    for (; x + 4 <= length; x += 4) {
+        const __m128i four = load(row + x * pixel);
+        for (std::size_t c = 0; c < 3; ++c) {
+            const __m256d values = _mm256_cvtepi32_pd(_mm_shuffle_epi8(four, order[c]));
+            _mm_storeu_ps(colours[c] + x, _mm256_cvtpd_ps(_mm256_add_pd(_mm256_mul_pd(values, slopes[c]), offsets[c])));
+        }
+    }
+    for (; x < length; ++x)
+        for (std::size_t c = 0; c < 3; ++c) colours[c][x] = lines[c]->at(row[x * pixel + c]);
 }
 
 }  // namespace chiasm

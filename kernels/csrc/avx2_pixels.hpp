@@ -11,6 +11,7 @@ void avx2_lerp_lines(const std::int16_t *above, const std::int16_t *below, const
                      std::uint8_t *row);
 void avx2_rgb_row(const std::uint8_t *luma, const std::uint8_t *differences, std::size_t width, const YuvMatrix &matrix,
                   std::uint8_t *row);
+void avx2_floats(const std::uint8_t *row, std::size_t pixel, std::size_t length, const Line *const *lines, float *const *colours);
 
 }  // namespace chiasm
 #endif

@@ -61,6 +61,7 @@ Plan make_plan(std::size_t source_height, std::size_t source_width, const std::s
         demand(margin->itemsize() == plan.item, "margin: expected the table's dtype");
         plan.margin = bytes(*margin);
     }
+    plan.lines = lines_of(plan.table, plan.item);
     plan.check();
     return plan;
 }

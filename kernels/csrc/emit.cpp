@@ -36,6 +36,19 @@ void emit_row(const Plan &plan, const std::uint8_t *row, std::size_t pixel, cons
     look_up<Element, 1>(row, pixel, plan.columns_made(), target);
 }
 
+// The same without the tables, where that is possible.
+bool work_out(const Passes &passes, const Plan &plan, const std::uint8_t *row, std::size_t pixel, const Target &target) {
+    if (!passes.floats || plan.hwc || plan.lines.empty()) return false;
+    const Line *lines[3];
+    float *colours[3];
+    for (std::size_t colour = 0; colour < 3; ++colour) {
+        lines[colour] = &plan.lines[plan.bgr ? 2 - colour : colour];
+        colours[colour] = reinterpret_cast<float *>(target.first[colour]);
+    }
+    passes.floats(row, pixel, plan.columns_made(), lines, colours);
+    return true;
+}
+
 // Where channel `channel` of a pixel of the target is, in bytes.
 std::size_t place(const Plan &plan, std::size_t channel, std::size_t y, std::size_t x) {
     const std::size_t pixel = y * plan.width + x;
@@ -70,7 +83,7 @@ void fill_margins(const Plan &plan, void *out) {
 
 }  // namespace
 
-void emit(const std::vector<Output> &outputs, const std::uint8_t *row, std::size_t pixel, std::size_t y) {
+void emit(const Passes &passes, const std::vector<Output> &outputs, const std::uint8_t *row, std::size_t pixel, std::size_t y) {
     for (const Output &output : outputs) {
         const Plan &plan = *output.plan;
         Target target{};
@@ -79,7 +92,7 @@ void emit(const std::vector<Output> &outputs, const std::uint8_t *row, std::size
             target.table[colour] = plan.table.data() + channel * 256 * plan.item;
             target.first[colour] = static_cast<std::uint8_t *>(output.out) + place(plan, channel, plan.top + y, plan.left);
         }
-        if (plan.item == 4) emit_row<std::uint32_t>(plan, row, pixel, target);
+        if (plan.item == 4 && !work_out(passes, plan, row, pixel, target)) emit_row<std::uint32_t>(plan, row, pixel, target);
         if (plan.item == 2) emit_row<std::uint16_t>(plan, row, pixel, target);
         if (plan.item == 1) emit_row<std::uint8_t>(plan, row, pixel, target);
     }

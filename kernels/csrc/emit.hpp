@@ -10,8 +10,8 @@
 namespace chiasm {
 
 // A row of pixels, red first → row `y` of the picture in every output, by their tables. A pixel has `pixel` bytes, three or four,
-// and a byte after the last one may be read.
-void emit(const std::vector<Output> &outputs, const std::uint8_t *row, std::size_t pixel, std::size_t y);
+// and the row may be read as far as Passes::floats does.
+void emit(const Passes &passes, const std::vector<Output> &outputs, const std::uint8_t *row, std::size_t pixel, std::size_t y);
 // Everything that the picture does not cover.
 void emit_margins(const Plan &plan, void *out);
 

@@ -46,6 +46,10 @@ struct Passes {
     // `width` pixels (even) of luma, and half as many pairs of differences, blue first → four bytes a pixel, red first.
     void (*rgb_row)(const std::uint8_t *luma, const std::uint8_t *differences, std::size_t width, const YuvMatrix &matrix,
                     std::uint8_t *row);
+
+    // `length` pixels of `pixel` bytes, three or four, red first; the row may be read so far that its pixels are a multiple of four,
+    // and four bytes more → a row of floats for each colour, by its line. Null when a table is as fast.
+    void (*floats)(const std::uint8_t *row, std::size_t pixel, std::size_t length, const Line *const *lines, float *const *colours);
 };
 
 const Passes &plain_passes();

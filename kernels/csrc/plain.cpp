@@ -114,7 +114,7 @@ void rgb_row(const std::uint8_t *luma, const std::uint8_t *differences, std::siz
 }  // namespace
 
 const Passes &plain_passes() {
-    static const Passes passes{band, lanes, stage, across, down, lerp_row, lerp_lines, rgb_row};
+    static const Passes passes{band, lanes, stage, across, down, lerp_row, lerp_lines, rgb_row, nullptr};
     return passes;
 }
 

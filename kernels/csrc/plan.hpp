@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <vector>
 
+#include "affine.hpp"
 #include "weights.hpp"
 
 namespace chiasm {
@@ -37,6 +38,7 @@ struct Plan {
     std::size_t item;                   // bytes of an element: 1, 2 or 4
     std::vector<std::uint8_t> table;    // 3 · 256 elements, in the order of the target's channels
     std::vector<std::uint8_t> margin;   // 3 elements, or none
+    std::vector<Line> lines = {};       // lines_of(table, item)
 
     std::size_t rows_made() const { return kind == Kind::sampled ? row_samples.length() : rows.length(); }
     std::size_t columns_made() const { return kind == Kind::sampled ? column_samples.length() : columns.length(); }

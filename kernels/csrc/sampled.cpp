@@ -78,7 +78,7 @@ void convert_sampled(const Frame &frame, const Passes &passes, const Part &part)
             lines.find(one, other, found);
             passes.lerp_down(found[0], found[1], &down.weight[2 * y], size, small.data());
         }
-        emit(part.outputs, small.data(), 4, y);
+        emit(passes, part.outputs, small.data(), 4, y);
     }
 }
 

@@ -163,7 +163,7 @@ CHIASM_TARGET void down(const std::uint8_t *const *rows, const Weights &axis, st
 }  // namespace
 
 const Passes *vnni_passes() {
-    static const Passes passes{band, 0, nullptr, across, down, avx2_lerp_row, avx2_lerp_lines, avx2_rgb_row};
+    static const Passes passes{band, 0, nullptr, across, down, avx2_lerp_row, avx2_lerp_lines, avx2_rgb_row, avx2_floats};
     return &passes;
 }
 #else

@@ -111,7 +111,7 @@ class Falling {
             passes_.down(sources_.data(), plan_.rows, y_, stride_, small_.data());
             row = small_.data();
         }
-        emit(outputs_, row, 3, y_);
+        emit(passes_, outputs_, row, 3, y_);
     }
 
     const Passes &passes_;
@@ -171,7 +171,7 @@ void convert_down(const Frame &frame, const Passes &passes, const Part &part) {
         const std::uint8_t **band = across.begin();
         for (std::size_t r = 0; r < passes.band; ++r) band[r] = flat.data() + std::min(r, count - 1) * bytes;
         across.run(plan.columns, narrow.data(), stride);
-        for (std::size_t r = 0; r < count; ++r) emit(part.outputs, narrow.data() + r * stride, 3, first + r);
+        for (std::size_t r = 0; r < count; ++r) emit(passes, part.outputs, narrow.data() + r * stride, 3, first + r);
     }
 }
 

@@ -42,11 +42,13 @@ struct Pairs {
     int shift = 0;
     std::vector<std::size_t> first, offset;  // per target: its first pair, and where its digits begin (one more at the end)
     std::vector<std::int32_t> digits;        // low parts of a pair, then the high ones
-    // Per target: what the low parts add to the sum is at least the one, and at most by the other more.
-    std::vector<std::int32_t> least, range;
+    // Per target, in units of 2^shift: what the sum of the high parts begins with, so that its whole part is the byte unless its
+    // fraction lies above `sure`: then what the low parts add may matter.
+    std::vector<std::int32_t> begin, sure;
 
     // `aligned`: pairs begin at even source pixels, `first` counts them from source pixel 0, and every target has as many: what it
-    // does not need is zero, because a loop that always turns as often is foreseen. Else they begin at the target's first tap.
+    // does not need is zero, because a loop that always turns as often is foreseen; the targets are made up to a multiple of four by
+    // repeating the last. Else they begin at the target's first tap.
     Pairs(const Axis &axis, bool aligned) {
         std::int32_t greatest = 0;
         for (const std::int32_t weight : axis.weight) greatest = std::max(greatest, std::abs(weight));
@@ -54,30 +56,27 @@ struct Pairs {
         std::size_t most = 0;
         for (std::size_t i = 0; aligned && i < axis.length(); ++i)
             most = std::max(most, (static_cast<std::size_t>((axis.start[i] & 1) + axis.count[i]) + 1) / 2);
-        for (std::size_t i = 0; i < axis.length(); ++i) {
+        const std::size_t targets = aligned ? (axis.length() + 3) / 4 * 4 : axis.length();
+        for (std::size_t each = 0; each < targets; ++each) {
+            const std::size_t i = std::min(each, axis.length() - 1);
             const std::size_t lead = aligned ? static_cast<std::size_t>(axis.start[i]) & 1 : 0;
             const std::size_t taps = lead + static_cast<std::size_t>(axis.count[i]);
             first.push_back(aligned ? static_cast<std::size_t>(axis.start[i]) / 2 : 0);
             offset.push_back(digits.size());
-            least.push_back(0);
-            range.push_back(0);
-            std::int64_t sum = 0;
+            std::int32_t least = 0, range = 0;  // what the low parts add is at least the one, and at most by the other more
             for (std::size_t k = 0; k < taps; k += 2) {
                 const std::int32_t a = k < lead ? 0 : axis.weight[i * axis.taps + k - lead];
                 const std::int32_t b = k + 1 < taps ? axis.weight[i * axis.taps + k + 1 - lead] : 0;
                 digits.push_back(beside(low(a), low(b)));
                 digits.push_back(beside(high(a), high(b)));
-                for (const std::int32_t each : {low(a), low(b)}) {
-                    least.back() += 255 * std::min(each, 0);
-                    range.back() += 255 * std::abs(each);
+                for (const std::int32_t part : {low(a), low(b)}) {
+                    least += 255 * std::min(part, 0);
+                    range += 255 * std::abs(part);
                 }
-                sum += 255 * (std::int64_t{std::abs(a)} + std::abs(b));
             }
-            // Where the high parts alone could leave 32 bits, the low ones always matter.
-            if (sum + 2 * std::int64_t{range.back()} + (1 << precision) >= std::int64_t{1} << 31) {
-                least.back() = 0;
-                range.back() = 1 << precision;
-            }
+            // Both are rounded down, for which the 1 makes up.
+            begin.push_back(((1 << (precision - 1)) + least) >> shift);
+            sure.push_back((1 << (precision - shift)) - 1 - ((range >> shift) + (shift ? 1 : 0)));
             digits.resize(std::max(digits.size(), offset.back() + 2 * most));
         }
         offset.push_back(digits.size());

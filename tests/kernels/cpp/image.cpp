@@ -56,6 +56,7 @@ chiasm::Plan plan_of(const std::vector<Array> &arrays) {
         plan.rows = chiasm::checked_weights({ints(3), ints(4), ints(5), arrays[5].shape[1]}, at(0), false);
         plan.columns = chiasm::checked_weights({ints(6), ints(7), ints(8), arrays[8].shape[1]}, at(1), true);
     }
+    plan.lines = chiasm::lines_of(plan.table, plan.item);
     plan.check();
     return plan;
 }
@@ -71,8 +72,9 @@ long image_by_chance() {
     std::vector<float> table(768), out(static_cast<std::size_t>(3 * h * w));
     for (std::size_t i = 0; i < table.size(); ++i) table[i] = static_cast<float>(i);
     const auto size = [](int length) { return static_cast<std::size_t>(length); };
-    const chiasm::Plan plan{size(height), size(width), chiasm::Kind::across, rows.weights(size(height), false),
+    chiasm::Plan plan{size(height), size(width), chiasm::Kind::across, rows.weights(size(height), false),
                             columns.weights(size(width), true), {}, {}, size(h), size(w), 0, 0, false, false, 4, raw(table), {}};
+    if (upto(1)) plan.lines = chiasm::lines_of(plan.table, plan.item);
     const auto plane = [&](int c) { return chiasm::Plane{image.data() + (reversed ? 2 - c : c), width * step, step}; };
     chiasm::convert({size(height), size(width), {plane(0), plane(1), plane(2)}, true, 1, {}}, {{&plan, out.data()}}, size(1 + upto(2)));
     long wrong = 0;
