@@ -30,6 +30,14 @@ struct Bounds {
     }
 };
 
+bool gives(const Line &line, const float *elements) {
+    for (std::size_t byte = 0; byte < bytes; ++byte) {
+        const float made = line.at(static_cast<std::uint8_t>(byte));
+        if (std::memcmp(&made, elements + byte, sizeof made) != 0) return false;
+    }
+    return true;
+}
+
 // The room between the bounds is a concave function of the slope: halving finds where there is some, if there is.
 bool find(const float *elements, Line &line) {
     double lowest[bytes], highest[bytes];
@@ -38,19 +46,17 @@ bool find(const float *elements, Line &line) {
         lowest[byte] = border(elements[byte], -std::numeric_limits<float>::infinity());
         highest[byte] = border(elements[byte], std::numeric_limits<float>::infinity());
     }
+    line = {(static_cast<double>(elements[bytes - 1]) - static_cast<double>(elements[0])) / (bytes - 1), elements[0]};
+    if (gives(line, elements)) return true;  // a line in float32 as well
     double flat = (lowest[bytes - 1] - highest[0]) / (bytes - 1), steep = (highest[bytes - 1] - lowest[0]) / (bytes - 1);
-    for (int halved = 0; halved < 60; ++halved) {
+    for (int halved = 0; halved < 80; ++halved) {
         line.slope = (flat + steep) / 2;
         const Bounds bounds(lowest, highest, line.slope);
         line.offset = (bounds.least + bounds.most) / 2;
-        if (bounds.least < bounds.most) break;
+        if (bounds.least < bounds.most && gives(line, elements)) return true;
         (bounds.by_least < bounds.by_most ? steep : flat) = line.slope;
     }
-    for (std::size_t byte = 0; byte < bytes; ++byte) {
-        const float made = line.at(static_cast<std::uint8_t>(byte));
-        if (std::memcmp(&made, elements + byte, sizeof made) != 0) return false;
-    }
-    return true;
+    return false;
 }
 
 }  // namespace

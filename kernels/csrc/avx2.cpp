@@ -129,7 +129,8 @@ CHIASM_TARGET inline Lanes exact(const Lanes &high, std::int32_t begin, const st
                                  std::size_t count, int shift) {
     const __m256i half = _mm256_set1_epi32(1 << (precision - 1));
     Lanes low{half, half, half};
-    for (; count >= 2; count -= 2, staged += 2 * pair_bytes, digits += 4) low = step(step(low, staged, digits[0]), staged + pair_bytes, digits[2]);
+    for (; count >= 2; count -= 2, staged += 2 * pair_bytes, digits += 4)
+        low = step(step(low, staged, digits[0]), staged + pair_bytes, digits[2]);
     if (count) low = step(low, staged, digits[0]);
     const __m256i begun = _mm256_set1_epi32(begin);
     const __m128i up = _mm_cvtsi32_si128(shift);
@@ -169,7 +170,8 @@ struct Chunk {
 template <std::size_t fixed>
 CHIASM_TARGET inline void make(const Band &rows, const Pairs &pairs, std::size_t first, std::size_t size, Chunk &targets) {
     const std::size_t count = fixed ? fixed : pairs.count(0), left = rows.left / 2, *starts = pairs.first.data() + first;
-    const std::int32_t *digits = pairs.digits.data() + first * 2 * count, *begin = pairs.begin.data() + first, *sure = pairs.sure.data() + first;
+    const std::int32_t *digits = pairs.digits.data() + first * 2 * count;
+    const std::int32_t *begin = pairs.begin.data() + first, *sure = pairs.sure.data() + first;
     const std::size_t bits = static_cast<std::size_t>(precision - pairs.shift);
     const __m128i shift = _mm_cvtsi32_si128(static_cast<int>(bits));
     const __m256i fraction = _mm256_set1_epi32((1 << bits) - 1);

@@ -73,8 +73,8 @@ CHIASM_TARGET void avx2_rgb_row(const std::uint8_t *luma, const std::uint8_t *di
     const __m256i grey = _mm256_set1_epi32(beside(matrix.luma, 0)), red = _mm256_set1_epi32(beside(0, matrix.red_v));
     const __m256i green = _mm256_set1_epi32(beside(matrix.green_u, matrix.green_v));
     const __m256i blue = _mm256_set1_epi32(beside(matrix.blue_u, 0)), half = _mm256_set1_epi32(1 << (yuv_bits - 1)), none = _mm256_setzero_si256();
-    std::size_t x = 0;
-    for (; x + 16 <= width; x += 16, row += 64) {
+    if (width < 16) return plain_passes().rgb_row(luma, differences, width, matrix, row);
+    const auto sixteen = [=](std::size_t x) CHIASM_TARGET {
         const __m256i y = _mm256_sub_epi16(_mm256_cvtepu8_epi16(load(luma + x)), black);
         const __m256i uv = _mm256_sub_epi16(_mm256_cvtepu8_epi16(load(differences + x)), middle);
         const __m256i lower = _mm256_madd_epi16(_mm256_unpacklo_epi16(y, none), grey);
@@ -87,10 +87,12 @@ CHIASM_TARGET void avx2_rgb_row(const std::uint8_t *luma, const std::uint8_t *di
         const __m256i rg = _mm256_unpacklo_epi8(rb, g0);
         const __m256i b0 = _mm256_unpackhi_epi8(rb, none);
         const __m256i first = _mm256_unpacklo_epi16(rg, b0), second = _mm256_unpackhi_epi16(rg, b0);
-        _mm256_storeu_si256(reinterpret_cast<__m256i *>(row), _mm256_permute2x128_si256(first, second, 0x20));
-        _mm256_storeu_si256(reinterpret_cast<__m256i *>(row + 32), _mm256_permute2x128_si256(first, second, 0x31));
-    }
-    if (x < width) plain_passes().rgb_row(luma + x, differences + x, width - x, matrix, row);
+        __m256i *target = reinterpret_cast<__m256i *>(row + 4 * x);
+        _mm256_storeu_si256(target, _mm256_permute2x128_si256(first, second, 0x20));
+        _mm256_storeu_si256(target + 1, _mm256_permute2x128_si256(first, second, 0x31));
+    };
+    for (std::size_t x = 0; x + 16 < width; x += 16) sixteen(x);
+    sixteen(width - 16);  // some of them once more, where they are not a multiple
 }
 
 CHIASM_TARGET void avx2_floats(const std::uint8_t *row, std::size_t pixel, std::size_t length, const Line *const *lines, float *const *colours) {

@@ -125,7 +125,7 @@ void images_to_tensors(const nb::tuple &planes, const std::optional<Factors> &ma
     }
     check_memory(frame, outputs);
     const nb::gil_scoped_release released;
-    convert(frame, outputs, static_cast<std::size_t>(std::max(threads, 1)));
+    convert(frame, outputs, threads_worth(outputs, static_cast<std::size_t>(std::max(threads, 1))));
 }
 
 void choose_instructions(std::optional<std::string> name) {

@@ -42,7 +42,21 @@ std::vector<std::vector<Output>> by_picture(const std::vector<Output> &outputs) 
     return pictures;
 }
 
+// Of the source, that the picture is made of.
+std::size_t pixels_of(const Plan &plan) {
+    if (plan.kind == Kind::sampled) return 2 * plan.rows_made() * plan.columns_made();
+    const auto span = [](const Axis &axis) { return static_cast<std::size_t>(axis.end() - axis.lowest()); };
+    return span(plan.rows.axis) * span(plan.columns.axis);
+}
+
 }  // namespace
+
+std::size_t threads_worth(const std::vector<Output> &outputs, std::size_t threads) {
+    constexpr std::size_t least = 32768;
+    std::size_t pixels = 0;
+    for (const Output &output : outputs) pixels += pixels_of(*output.plan);
+    return std::max<std::size_t>(1, std::min(threads, pixels / least));
+}
 
 void convert(const Frame &frame, const std::vector<Output> &outputs, std::size_t threads) {
     const Passes &chosen = passes();

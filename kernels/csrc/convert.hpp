@@ -27,6 +27,9 @@ struct Part {
 // number of threads. Throws std::bad_alloc.
 void convert(const Frame &frame, const std::vector<Output> &outputs, std::size_t threads);
 
+// As many of `threads` as these outputs are worth: to wake one takes as long as to weigh some ten thousand pixels.
+std::size_t threads_worth(const std::vector<Output> &outputs, std::size_t threads);
+
 // What convert() shares out; each thread does its part of every output.
 void convert_across(const Frame &frame, const Passes &passes, const std::vector<Part> &parts);
 void convert_down(const Frame &frame, const Passes &passes, const Part &part);

@@ -183,8 +183,10 @@ bool Waveform::holds(std::size_t frames, std::size_t hop, std::size_t length) co
 bool mel_frames(const Mel &mel, const Waveform &waveform, std::size_t frames, bool mels_first, std::size_t threads, float *out) {
     const Layout layout = mels_first ? Layout{1, frames} : Layout{mel.filters.size(), 1};
     std::atomic<bool> fine{true};
-    // Small pieces, so that the threads end together; not so small that waking one costs more than it saves.
-    const std::size_t least = 4 * most_lanes, piece = std::max(least, frames / (8 * threads) / most_lanes * most_lanes);
+    // Small pieces, so that the threads end together, but not so few that waking one takes as long as to make them.
+    constexpr std::size_t least = 4 * most_lanes;
+    threads = std::max<std::size_t>(1, std::min(threads, frames / least));
+    const std::size_t piece = std::max(least, frames / (8 * threads) / most_lanes * most_lanes);
     share_out(frames, piece, threads, [&](std::size_t, std::size_t first, std::size_t last) {
         if (!some_frames(mel, waveform, first, last, layout, out)) fine = false;
     });

@@ -108,7 +108,7 @@ class Falling {
         if (taps != 1 || plan_.rows.axis.weight[y_ * plan_.rows.axis.taps] != 1 << precision) {
             const std::size_t padded = rounded(taps, quad);
             for (std::size_t k = 0; k < padded; ++k) sources_[k] = slot(start(y_) + std::min(k, taps - 1));
-            passes_.down(sources_.data(), plan_.rows, y_, stride_, small_.data());
+            passes_.down(sources_.data(), plan_.rows, y_, rounded(plan_.columns.length() * 3, row_unit), small_.data());
             row = small_.data();
         }
         emit(passes_, outputs_, row, 3, y_);

@@ -55,6 +55,15 @@ def test_is_pillows_picture(seed: int, size: tuple[int, int, int, int], kind: st
     assert (as_bytes(image, size[2], size[3], kind) == across(image, size[2], size[3], kind)).all()
 
 
+@pytest.mark.parametrize("name", instruction_sets())
+def test_targets_of_few_and_of_many_taps(name: str) -> None:
+    """Up to 16 pairs there is a loop for each number of them; where the low parts of weights decide is soon met."""
+    with using(name):
+        for width in range(70, 1800, 47):
+            image = picture(width, 9, width)
+            assert (as_bytes(image, 9, 70, "lanczos") == pillow(image, 9, 70, "lanczos")).all(), width
+
+
 @pytest.mark.skipif(not ORDERED, reason="Pillow's order is its order since version 13")
 @settings(max_examples=500, deadline=None)
 @given(seed=seeds, tall=st.integers(1, 8), size=st.tuples(*[st.integers(1, 80)] * 4), kind=kinds)
