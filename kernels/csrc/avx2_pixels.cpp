@@ -95,7 +95,8 @@ CHIASM_TARGET void avx2_rgb_row(const std::uint8_t *luma, const std::uint8_t *di
     sixteen(width - 16);  // some of them once more, where they are not a multiple
 }
 
-CHIASM_TARGET void avx2_floats(const std::uint8_t *row, std::size_t pixel, std::size_t length, const Line *const *lines, float *const *colours) {
+CHIASM_TARGET void avx2_floats(const std::uint8_t *row, std::size_t pixel, std::size_t length, const Line *const *lines,
+                               float *const *colours) {
     __m128i order[3];
     for (int c = 0; c < 3; ++c) {
         std::int8_t from[16];

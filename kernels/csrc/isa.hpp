@@ -1,4 +1,4 @@
-// The instruction set that the kernels use now. resample.cpp keeps the choice.
+// The instruction set that the kernels use now. instructions.cpp keeps the choice.
 #pragma once
 
 #include <cstring>
