@@ -66,10 +66,6 @@ CHIASM_TARGET void stage(const Band &rows, std::uint8_t *staged) {
     }
 }
 
-CHIASM_TARGET inline __m256i add(__m256i sums, __m256i pairs, __m256i weight) {
-    return _mm256_add_epi32(sums, _mm256_madd_epi16(pairs, weight));
-}
-
 // Of the low parts of the weights, and of the high ones.
 struct Sums {
     __m256i low, high;
@@ -77,9 +73,12 @@ struct Sums {
 
 CHIASM_TARGET inline Sums begin() { return {_mm256_set1_epi32(1 << (precision - 1)), _mm256_setzero_si256()}; }
 
+// GCC would add up in another order, for which there are too few registers, and would copy sums.
+CHIASM_TARGET inline void add_here(__m256i &sum, __m256i terms) { asm("vpaddd %1, %0, %0" : "+x"(sum) : "x"(terms)); }
+
 CHIASM_TARGET inline void add(Sums &sums, __m256i pairs, __m256i low, __m256i high) {
-    sums.low = add(sums.low, pairs, low);
-    sums.high = add(sums.high, pairs, high);
+    add_here(sums.low, _mm256_madd_epi16(pairs, low));
+    add_here(sums.high, _mm256_madd_epi16(pairs, high));
 }
 
 // Without the fraction; the packing to bytes clamps.
@@ -91,9 +90,6 @@ CHIASM_TARGET inline __m256i end(const Sums &sums, __m128i shift) {
 struct Lanes {
     __m256i a, b, c;
 };
-
-// GCC would add up in another order, for which there are too few registers, and would copy sums.
-CHIASM_TARGET inline void add_here(__m256i &sum, __m256i terms) { asm("vpaddd %1, %0, %0" : "+x"(sum) : "x"(terms)); }
 
 CHIASM_TARGET inline Lanes step(Lanes sums, const std::uint8_t *pairs, std::int32_t digit) {
     const __m256i weight = _mm256_set1_epi32(digit);
