@@ -1,0 +1,41 @@
+"""Rewrites of an FP32 graph that compute the same in less time; each is a function graph → number of places changed.
+
+`for_all`: with standard operators that every reader of a bundle takes, and never slower: they go into every variant.
+`for_cpu`: for graphs that are then quantised for ONNX Runtime on a CPU; GPUs have better ways of their own.
+What each gained, and what was tried and gained nothing, is in docs/export.md.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from ..graphs import Graph
+from ..model import Model
+from .affine import fold_affine
+from .padding import cut_padding
+from .patches import patches_as_products
+from .reading import read_tokens_only
+
+__all__ = ["FOR_ALL", "FOR_CPU", "for_all", "for_cpu"]
+
+Rewrite = Callable[[Graph], int]
+
+FOR_ALL: dict[str, Rewrite] = {"affine": fold_affine, "reading": read_tokens_only}
+FOR_CPU: dict[str, Rewrite] = {"patches": patches_as_products}
+
+
+def for_all(model: Any) -> tuple[Model, dict[str, int]]:
+    """The graph with standard rewrites, and how many places each has changed."""
+    return _apply(model, FOR_ALL)
+
+
+def for_cpu(model: Any) -> tuple[Model, dict[str, int]]:
+    """The graph as it is quantised for CPUs, and how many places each rewrite has changed."""
+    return _apply(model, FOR_CPU)
+
+
+def _apply(model: Any, rewrites: dict[str, Rewrite]) -> tuple[Model, dict[str, int]]:
+    graph = Graph(model)
+    changed = {name: rewrite(graph) for name, rewrite in rewrites.items()}
+    return graph.save(), changed

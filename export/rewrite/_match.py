@@ -1,0 +1,74 @@
+"""What the rewrites ask of a graph: who alone reads a tensor, a node's attributes, whole numbers, shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from onnx import helper
+
+from ..graphs import Graph
+from ..model import infer
+
+__all__ = ["ONE_BY_ONE", "View", "attribute", "is_mark", "same_axis", "whole"]
+
+ONE_BY_ONE = frozenset(["Relu", "Sigmoid", "Tanh", "Gelu", "Erf", "Exp", "Log", "Sqrt", "Neg", "Abs", "HardSigmoid",
+                        "HardSwish", "Softplus", "Elu", "LeakyRelu", "Reciprocal", "Identity"])  # fmt: skip
+"""Operators of one input that look at one value at a time."""
+
+
+class View:
+    """A graph as it is now: readers and makers of each tensor, and shapes (0: a size that is not static)."""
+
+    def __init__(self, graph: Graph) -> None:
+        self.graph = graph
+        self.makers, self.readers = graph.makers(), graph.uses()
+        self.shapes: dict[str, tuple[int, ...]] = {name: shape for name, (_, shape) in infer(graph.save(), strict=False).items()}
+        self.shapes |= {name: value.shape for name, value in graph.constants.items()}
+
+    def reader(self, name: str) -> Any:
+        """The only node that reads a tensor; None where there are several, or where it is an output."""
+        found = self.readers.get(name, [])
+        return found[0] if len(found) == 1 and name not in self.graph.outputs else None
+
+    def number(self, name: str) -> Sequence[int] | None:
+        """The whole numbers of a constant; None where the tensor is none."""
+        value = self.graph.constants.get(name)
+        return None if value is None or value.dtype.kind not in "iu" else [int(each) for each in np.ravel(value)]
+
+
+def attribute(node: Any, name: str, default: Any = None) -> Any:
+    """The value of an attribute, or the default."""
+    return next((helper.get_attribute_value(each) for each in node.attribute if each.name == name), default)
+
+
+def whole(*numbers: int) -> Any:
+    """An int64 vector, as shapes and indices are."""
+    return np.array(numbers, np.int64)
+
+
+def is_mark(view: View, name: str) -> bool:
+    """Whether a tensor is `Cast(Equal(0 … S−1, ArgMax(…)))`, in whatever shape: exactly one of its values is 1."""
+    node = view.makers.get(name)
+    while node is not None and node.op_type in ("Unsqueeze", "Reshape", "Cast"):
+        node = view.makers.get(node.input[0])
+    if node is None or node.op_type != "Equal":
+        return False
+    for count, place in (tuple(node.input), tuple(reversed(node.input))):
+        numbers, found = view.number(count), view.makers.get(place)
+        if numbers is not None and found is not None and found.op_type == "ArgMax":
+            return list(numbers) == list(range(len(numbers))) and np.prod(view.shapes[place]) == 1
+    return False
+
+
+def same_axis(shape: Sequence[int], other: Sequence[int], axis: int) -> int | None:
+    """The axis of `shape` that a reshape made `axis` of `other` from: as large, with as many values before it.
+
+    None where there is none, or a size is not known.
+    """
+    if 0 in shape or 0 in other:
+        return None
+    front = int(np.prod(other[:axis]))
+    same = [at for at, size in enumerate(shape) if size == other[axis] and int(np.prod(shape[:at])) == front]
+    return same[0] if same else None
