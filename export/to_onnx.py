@@ -2,7 +2,7 @@
 
 The dynamo exporter and its optimiser trace, fold constants and fold batch normalisation into convolutions. What is
 left to do here: names as the manifest promises, no traces of the machine that exported (paths, stack traces),
-deterministic bytes.
+deterministic bytes, and the rewrites that every variant gets (`rewrite`).
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from ..runtime.values import Array
 from .graphs import Graph
 from .interfaces import Interface, example
 from .model import Model, check
+from .rewrite import for_all
 from .settings import OPSET
 
 if TYPE_CHECKING:
@@ -76,7 +77,7 @@ def to_onnx(module: torch.nn.Module, interface: Interface, part: str, opset: int
         except Exception as error:  # the exporter raises many kinds; its first line says which operator
             raise ExportError(f"torch could not export {part!r}", found=str(error).splitlines()[0]) from error
     assert program is not None
-    model = _clean(_take(program), interface, part)
+    model, _ = for_all(_clean(_take(program), interface, part))
     check(model, part)
     return model
 

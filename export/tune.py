@@ -24,6 +24,7 @@ from .precision import compress
 from .quantise import candidates, dynamic_int8, static_int8, static_tensors
 from .ranges import Observed, survey
 from .rank import Ranking, rank
+from .rewrite import without_padding
 from .sessions import LARGE, Runner, run_all, runnable
 from .shelf import Shelf
 
@@ -90,6 +91,8 @@ class _Part:
         """The graph with those nodes quantised; one that may be kept also stores what it can in half the space."""
         start = time.process_time()
         made = build(nodes)
+        if self.precision == "int8-cpu":
+            made, _ = without_padding(made)
         graph = self.shelf.keep(compress(made) if final else made)
         self.costs = (time.process_time() - start, 0.0)
         return graph
@@ -119,12 +122,18 @@ class _Part:
 Build = Callable[[Sequence[str]], Model]
 
 
-def look(model: Any, feeds: Sequence[Mapping[str, Array]], shelf: Shelf, *, static: bool = True) -> dict[str, Observed]:
-    """What the tensors of `model` are like that any way of quantising it asks about."""
+def look(
+    model: Any, feeds: Sequence[Mapping[str, Array]], shelf: Shelf, precision: str = "int8-cpu", *, static: bool = True
+) -> dict[str, Observed]:
+    """What those tensors of `model` are like that quantising it to `precision` asks about.
+
+    `static` false: for `int8-cpu` only what needs no captures.
+    """
     model = as_model(model)
     named = candidates(model, "static" if static else "dynamic")
     axes = input_axes(model, named) if model.nbytes >= LARGE else {}
-    tensors = [*static_tensors(model, named), *(trt_tensors(model, trt_candidates(model)) if static else ())]
+    trt = precision == "int8-trt"
+    tensors = trt_tensors(model, trt_candidates(model)) if trt else static_tensors(model, named)
     return survey(model, tensors, feeds, shelf, axes)
 
 

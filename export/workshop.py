@@ -25,6 +25,7 @@ from .pack import Specs, make_manifest
 from .precision import FAR, compress, to_fp16
 from .ranges import Observed, peaks
 from .report import Refused
+from .rewrite import for_cpu
 from .sessions import Runner, run_all, runnable
 from .settings import Settings
 from .shelf import Shelf
@@ -59,7 +60,8 @@ class Work:
     """One part that is being made, or done. `source`: its FP32 graph with nothing compressed.
 
     `feeds` set INT8 ranges, `checks` compare; on the checks torch gives `answers` and the FP32 graph `exact`. `beyond`:
-    tensors that go too far for FP16; `seen`: what the tensors are like on the feeds.
+    tensors that go too far for FP16; `seen`: by precision, what the tensors are like on
+    the feeds.
     """
 
     source: OnnxGraph
@@ -72,7 +74,7 @@ class Work:
     seconds: float = 0.0
     peak_mib: float | None = None
     beyond: tuple[str, ...] = ()
-    seen: Mapping[str, Observed] | None = None
+    seen: dict[str, Mapping[str, Observed]] = field(default_factory=dict)
 
 
 @dataclass
@@ -203,8 +205,10 @@ class Workshop:
         """Make an INT8 variant of one part (again); False where there is none."""
         work = self.works[part]
         model = parse(work.source) if model is None else model
-        if work.seen is None:
-            work.seen = look(model, work.feeds, self.shelf, static=self.calibration.real)
+        if precision == "int8-cpu":
+            model, _ = for_cpu(model)
+        if precision not in work.seen:
+            work.seen[precision] = look(model, work.feeds, self.shelf, precision, static=self.calibration.real)
         found = self._quantised(work, model, tolerance, precision)
         before = self.variants[part].pop(precision, None)
         if before is not None:
@@ -223,12 +227,12 @@ class Workshop:
         settings = self.settings
         if precision == "int8-trt":
             return quantise_for_trt(
-                model, work.checks, tolerance, reference=work.exact, seen=work.seen or {}, beyond=work.beyond,
+                model, work.checks, tolerance, reference=work.exact, seen=work.seen[precision], beyond=work.beyond,
                 shelf=self.shelf, budget=settings.ranking_s,
             )  # fmt: skip
         return quantise(
             model, work.feeds, work.checks, tolerance, work.pace.rounds, reference=work.exact, shelf=self.shelf,
-            budget=settings.ranking_s, static=self.calibration.real, seen=work.seen,
+            budget=settings.ranking_s, static=self.calibration.real, seen=work.seen[precision],
         )  # fmt: skip
 
 

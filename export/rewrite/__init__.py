@@ -1,7 +1,8 @@
 """Rewrites of an FP32 graph that compute the same in less time; each is a function graph → number of places changed.
 
-`for_all`: with standard operators that every reader of a bundle takes, and never slower: they go into every variant.
-`for_cpu`: for graphs that are then quantised for ONNX Runtime on a CPU; GPUs have better ways of their own.
+`for_all`: less work by standard operators that every reader of a bundle takes: they go into every variant.
+`for_cpu`: before a graph is quantised for CPUs; GPUs have better ways of their own. `without_padding`: after that, since
+sizes within the graph hang on the data from then on.
 What each gained, and what was tried and gained nothing, is in docs/export.md.
 """
 
@@ -11,18 +12,19 @@ from collections.abc import Callable
 from typing import Any
 
 from ..graphs import Graph
-from ..model import Model
+from ..model import Model, as_model
 from .affine import fold_affine
 from .padding import cut_padding
 from .patches import patches_as_products
 from .reading import read_tokens_only
 
-__all__ = ["FOR_ALL", "FOR_CPU", "for_all", "for_cpu"]
+__all__ = ["for_all", "for_cpu", "without_padding"]
 
 Rewrite = Callable[[Graph], int]
 
 FOR_ALL: dict[str, Rewrite] = {"affine": fold_affine, "reading": read_tokens_only}
 FOR_CPU: dict[str, Rewrite] = {"patches": patches_as_products}
+LAST: dict[str, Rewrite] = {"padding": cut_padding}
 
 
 def for_all(model: Any) -> tuple[Model, dict[str, int]]:
@@ -33,6 +35,11 @@ def for_all(model: Any) -> tuple[Model, dict[str, int]]:
 def for_cpu(model: Any) -> tuple[Model, dict[str, int]]:
     """The graph as it is quantised for CPUs, and how many places each rewrite has changed."""
     return _apply(model, FOR_CPU)
+
+
+def without_padding(model: Any) -> tuple[Model, dict[str, int]]:
+    """The graph of a text encoder that computes only the tokens that are there; any other as it is."""
+    return _apply(model, LAST) if any(each.name == "ids" for each in as_model(model).graph.input) else (model, {})
 
 
 def _apply(model: Any, rewrites: dict[str, Rewrite]) -> tuple[Model, dict[str, int]]:

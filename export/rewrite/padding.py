@@ -24,7 +24,7 @@ _BLOCKS = -9999.0
 """Added to a score before the softmax, this leaves nothing of it in FP32."""
 _PAIRS = frozenset(["Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Equal"])
 _ALIKE = ONE_BY_ONE | {"Clip", "Cast"}
-_PRODUCTS = frozenset(["MatMul", "MatMulInteger"])
+_PRODUCTS = frozenset(["MatMul", "MatMulInteger", "Gemm"])
 
 Places = dict[int, str]
 """Axis that has a value for each token → what the values are that are cut off: `zero`, `one`, `blocked`, or `any`."""
@@ -36,9 +36,11 @@ class _No(Exception):
 
 def cut_padding(graph: Graph) -> int:
     """Cut ids and mask after the last token. Returns how many products with a weight became shorter, 0 for none."""
+    if "ids" not in graph.inputs:
+        return 0
     view = View(graph)
-    size = view.shapes.get("ids", ())
-    if "ids" not in graph.inputs or len(size) != 2 or size[1] < 2:
+    size = view.shapes["ids"]
+    if len(size) != 2 or size[1] < 2:
         return 0
     walk = _Walk(graph, view, size[1])
     try:
@@ -76,7 +78,8 @@ class _Walk:
             if node.name not in self.apart and any(name in self.places for name in node.input):
                 made = self._follow(node)
                 if made:
-                    self.places |= {name: dict(made) for name in node.output[:1]}
+                    several = node.output if node.op_type == "Split" else node.output[:1]
+                    self.places |= {name: dict(made) for name in several}
         if any(name in self.places for name in self.graph.outputs):
             raise _No
 
@@ -100,7 +103,7 @@ class _Walk:
         made = self.view.shapes.get(node.output[0], ())
         if node.op_type in _PAIRS:
             return self._pair(node, places, len(made))
-        if node.op_type in _PRODUCTS:
+        if node.op_type in _PRODUCTS and not attribute(node, "transA", 0):
             return self._product(node, places)
         if any(places[1:]) and node.op_type != "Gather":
             raise _No
@@ -109,7 +112,7 @@ class _Walk:
             return first if node.op_type == "Cast" else dict.fromkeys(first, "any")
         if node.op_type == "DynamicQuantizeLinear":
             return dict.fromkeys(first, "any")
-        if node.op_type in ("LayerNormalization", "Softmax"):
+        if node.op_type in ("LayerNormalization", "Softmax", "Split"):
             return self._along(node, first, len(made))
         if node.op_type == "Transpose":
             order = attribute(node, "perm")
@@ -134,15 +137,26 @@ class _Walk:
         lacking = tuple(axis for axis in axes if axis not in places)
         if not lacking:
             return places
-        if places:
-            raise _No
         name = node.input[slot]
         self.cuts[node.name, slot] = lacking
-        value = self.graph.constants.get(name)
         kinds = dict.fromkeys(lacking, "zero" if is_mark(self.view, name) else "any")
-        if value is not None and len(lacking) == 2 and lacking == (value.ndim - 2, value.ndim - 1) and _causal(value):
-            kinds[value.ndim - 1] = "blocked"
-        return kinds
+        keys = len(self.view.shapes[name]) - 1
+        if keys in lacking and (self._causal(name, keys - 1 in lacking) or self._row_of_causal(name)):
+            kinds[keys] = "blocked"
+        return places | kinds
+
+    def _causal(self, name: str, square: bool = True) -> bool:
+        """Whether a constant (…, S, S) blocks every key after its query."""
+        value = self.graph.constants.get(name)
+        if not square or value is None or value.dtype != np.float32 or value.shape[-2:] != (self.size, self.size):
+            return False
+        return bool((value[..., np.triu(np.ones(value.shape[-2:], bool), 1)] <= _BLOCKS).all())
+
+    def _row_of_causal(self, name: str) -> bool:
+        """Whether a tensor is the row of such a constant that belongs to the token at the end."""
+        node = self.view.makers.get(name)
+        made = node is not None and node.op_type == "MatMul" and is_mark(self.view, node.input[0])
+        return made and self._causal(node.input[1])
 
     def _product(self, node: Any, places: list[Places]) -> Places:
         """Rows stay rows; what is summed over may only be cut where one side is zero."""
@@ -160,7 +174,8 @@ class _Walk:
         return made
 
     def _along(self, node: Any, places: Places, rank: int) -> Places:
-        axis = attribute(node, "axis", -1) % rank
+        """Something along the last axis: of the tokens only a softmax, whose keys are blocked."""
+        axis = attribute(node, "axis", 0 if node.op_type == "Split" else -1) % rank
         if axis != rank - 1:
             raise _No
         made = dict.fromkeys(places, "any")
@@ -191,12 +206,14 @@ class _Walk:
         return {at - lost * (at > axis): kind for at, kind in places[0].items() if at != axis}
 
     def _out(self, node: Any, places: Places) -> Places:
-        """Sums and maxima over the tokens."""
+        """Sums and maxima over the tokens, or over something else."""
         axes = self.view.number(node.input[1]) if len(node.input) > 1 else [attribute(node, "axis", 0)]
         needed = {"ReduceSum": "zero", "ReduceMax": "blocked", "ArgMax": "zero"}.get(node.op_type)
         rank = len(self.view.shapes[node.input[0]])
         gone = {axis % rank for axis in axes or ()}
         kept = {axis: kind for axis, kind in places.items() if axis not in gone}
+        if attribute(node, "keepdims", 1) and not gone & places.keys() and node.op_type.startswith("Reduce"):
+            return dict.fromkeys(kept, "any")
         if needed is None or kept or any(places[axis] != needed for axis in gone & places.keys()):
             raise _No
         return {}
@@ -261,9 +278,3 @@ def _joined(node: Any, kinds: list[str | None], constants: Mapping[str, Any]) ->
         factor = other[1 - kinds.index("one")]
         return "blocked" if factor is not None and (factor <= _BLOCKS).all() else "any"
     return "any"
-
-
-def _causal(value: Any) -> bool:
-    """Whether a constant (…, S, S) blocks every key after its query."""
-    later = np.triu(np.ones(value.shape[-2:], bool), 1)
-    return value.dtype == np.float32 and bool((value[..., later] <= _BLOCKS).all())

@@ -79,8 +79,10 @@ def _with(shape: tuple[int, ...], axis: int, size: int) -> tuple[int, ...]:
 
 
 def _slice(node: Node, inputs: Inputs, opset: int) -> Outputs:
+    """Where the end hangs on the data (a text without its padding), as much as there can be: a plan is for the most."""
     tensor = first(inputs)
-    starts, ends = numbers(inputs, 1), numbers(inputs, 2)
+    starts = numbers(inputs, 1)
+    ends = numbers(inputs, 2) if starts is None or first(inputs, 2).value is not None else [2**31 - 1] * len(starts)
     if starts is None or ends is None:
         starts, ends = list(node.attributes["starts"]), list(node.attributes["ends"])
     axes = axes_of(node, inputs, len(tensor.shape), 3) or list(range(len(starts)))
