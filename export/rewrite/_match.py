@@ -24,7 +24,8 @@ class View:
     def __init__(self, graph: Graph) -> None:
         self.graph = graph
         self.makers, self.readers = graph.makers(), graph.uses()
-        self.shapes: dict[str, tuple[int, ...]] = {name: shape for name, (_, shape) in infer(graph.save(), strict=False).items()}
+        known = infer(graph.save(), strict=False)
+        self.shapes: dict[str, tuple[int, ...]] = {name: shape for name, (_, shape) in known.items()}
         self.shapes |= {name: value.shape for name, value in graph.constants.items()}
 
     def reader(self, name: str) -> Any:

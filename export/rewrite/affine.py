@@ -18,12 +18,11 @@ __all__ = ["fold_affine"]
 
 def fold_affine(graph: Graph) -> int:
     """γ₂(γ₁x̂ + β₁) + β₂ = (γ₂γ₁)x̂ + (γ₂β₁ + β₂). Returns how many nodes went."""
+    nodes = [node for node in graph.nodes if node.op_type == "InstanceNormalization"]
     count = 0
-    while True:
-        view = View(graph)
-        if not any(_fold(graph, view, node) for node in graph.nodes if node.op_type == "InstanceNormalization"):
-            return count
+    while nodes and any(_fold(graph, View(graph), node) for node in nodes):
         count += 1
+    return count
 
 
 def _fold(graph: Graph, view: View, node: Any) -> bool:

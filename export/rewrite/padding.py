@@ -155,8 +155,9 @@ class _Walk:
     def _row_of_causal(self, name: str) -> bool:
         """Whether a tensor is the row of such a constant that belongs to the token at the end."""
         node = self.view.makers.get(name)
-        made = node is not None and node.op_type == "MatMul" and is_mark(self.view, node.input[0])
-        return made and self._causal(node.input[1])
+        if node is None or node.op_type != "MatMul":
+            return False
+        return is_mark(self.view, node.input[0]) and self._causal(node.input[1])
 
     def _product(self, node: Any, places: list[Places]) -> Places:
         """Rows stay rows; what is summed over may only be cut where one side is zero."""

@@ -24,8 +24,8 @@ _PAIRS = frozenset(["Add", "Sub", "Mul", "Div", "Pow", "Max", "Min"])
 
 def read_tokens_only(graph: Graph) -> int:
     """Move the selection of one row as far up as it goes. Returns how many products with a weight became smaller."""
+    view = View(graph)
     for node in list(graph.nodes):
-        view = View(graph)
         chosen = _by_index(graph, view, node) or _by_mark(graph, view, node)
         if chosen is None:
             continue
@@ -160,10 +160,8 @@ class _Rows:
             return {0: axis}
         if node.op_type in _PAIRS:
             places = [axis - len(made) + len(shape) for shape in shapes]
-            wide = {
-                slot: at for slot, (at, shape) in enumerate(zip(places, shapes, strict=True)) if at >= 0 and shape[at] > 1
-            }
-            return wide if len(set(node.input)) == len(node.input) or len(wide) == 2 else None
+            both = enumerate(zip(places, shapes, strict=True))
+            return {slot: at for slot, (at, shape) in both if at >= 0 and shape[at] > 1}
         if node.op_type in ("LayerNormalization", "Softmax"):
             last = attribute(node, "axis", -1) % len(made)
             return {0: axis} if last == len(made) - 1 and axis < last else None

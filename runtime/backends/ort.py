@@ -48,7 +48,7 @@ _LEVELS = {"all": "ORT_ENABLE_ALL", "extended": "ORT_ENABLE_EXTENDED", "basic": 
 _SILENT = 4
 _FOLDER = "session.model_external_initializers_file_folder_path"
 _SLOWER = ["SkipLayerNormFusion"]
-"""Fusions that are left out: the fused addition and normalisation takes two and a half times as long as both (1.32, AVX2)."""
+"""Fusions left out: of addition and layer normalisation, which takes 2.5 times as long as both (1.32, AVX2)."""
 _arena_lock = threading.Lock()
 _arena_ready = False
 

@@ -1,4 +1,4 @@
-"""Rewritten graphs give what they gave before; each rewrite fires on the family it is for, and leaves alone the rest."""
+"""Rewritten graphs give what they gave before; each rewrite fires on the families it is for and leaves others alone."""
 
 from __future__ import annotations
 
@@ -191,7 +191,7 @@ def test_a_scale_that_differs_along_the_time_stays() -> None:
 
 @pytest.mark.parametrize("name", ["clip", "bert"])
 def test_padding_is_not_computed(traced: Traced, name: str) -> None:
-    """Also of the quantised graph, whose rounding hangs on the range that padding no longer widens: FP32 is compared."""
+    """The quantised graph rounds otherwise, since padding no longer widens its ranges: it is held to FP32."""
     whole = traced(name, "text", "pooled" if name == "clip" else "mean")
     made, count = _rewritten(whole, cut_padding)
     assert count >= 8
