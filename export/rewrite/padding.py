@@ -217,7 +217,16 @@ class _Walk:
             return dict.fromkeys(kept, "any")
         if needed is None or kept or any(places[axis] != needed for axis in gone & places.keys()):
             raise _No
+        if node.op_type == "ArgMax" and not self._counts(node.input[0]):
+            raise _No
         return {}
+
+    def _counts(self, name: str) -> bool:
+        """Whether a tensor is the mask times numbers from 0 on: the zeros of padding are never its first maximum."""
+        node = self.view.makers.get(name)
+        if node is None or node.op_type != "Mul" or "mask" not in node.input:
+            return False
+        return any(min(self.view.number(each) or [-1]) >= 0 for each in node.input)
 
     def apply(self) -> None:
         """Cut: ids, mask, constants; and let reshapes follow."""

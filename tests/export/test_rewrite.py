@@ -250,6 +250,25 @@ def test_padding_that_is_attended_to_is_computed(blocked: float) -> None:
     _same(whole, made, _texts(1, 1, 5, LENGTH))
 
 
+@pytest.mark.parametrize(("numbers", "count"), [(np.arange(LENGTH), 1), (-np.arange(LENGTH), 0)])
+def test_the_last_token_is_found_by_counting_upwards(numbers: Any, count: int) -> None:
+    """Counted downwards, the zeros of the padding would be the maximum."""
+    lines = [
+        ("Gather", "table ids", "words"), ("MatMul", "words w", "seen"), ("Mul", "mask places", "counted"),
+        ("ArgMax", "counted", "last", {"axis": 1, "keepdims": 1}), ("Equal", "places last", "same"),
+        ("Cast", "same", "marked", {"to": 1}), ("Unsqueeze", "marked at", "mark"), ("MatMul", "mark seen", "y"),
+    ]  # fmt: skip
+    constants = {
+        "table": normal(1, 40, 8), "w": normal(2, 8, 8), "places": numbers[None].astype(np.int64), "at": np.array([1]),
+    }  # fmt: skip
+    whole = model(lines, constants, {"ids": (1, LENGTH), "mask": (1, LENGTH)}, {"y": (1, 1, 8)})
+    for each in whole.graph.input:
+        each.type.tensor_type.elem_type = 7
+    made, found = _rewritten(whole, cut_padding)
+    assert found == count
+    _same(whole, made, _texts(1, 1, 5, LENGTH))
+
+
 def _attending(blocked: float, instead: list[Any] | None = None, more: dict[str, Any] | None = None) -> Model:
     """Words look at each other through a mask; the first is read. `instead`: of the product with a weight."""
     lines = [
