@@ -121,9 +121,7 @@ def test_states_that_are_all_read_stay(traced: Traced) -> None:
 
 def test_a_row_that_a_normalisation_mixes_is_not_taken_alone() -> None:
     """The softmax goes along the very axis that is read at one place."""
-    lines = [
-        ("MatMul", "x w", "m"), ("Softmax", "m", "s", {"axis": 1}), ("Gather", "s i", "y", {"axis": 1}),
-    ]  # fmt: skip
+    lines = [("MatMul", "x w", "m"), ("Softmax", "m", "s", {"axis": 1}), ("Gather", "s i", "y", {"axis": 1})]
     whole = model(lines, {"w": normal(1, 8, 8), "i": np.array(0)}, {"x": (1, 4, 8)}, {"y": (1, 8)})
     assert _rewritten(whole, read_tokens_only)[1] == 0
 
@@ -162,9 +160,6 @@ def test_a_map_that_stays_a_map_stays_a_convolution() -> None:
     lines = [("Conv", "x w", "c", {"strides": [4, 4]}), ("Relu", "c", "y")]
     whole = model(lines, {"w": normal(1, 6, 3, 4, 4)}, {"x": (1, 3, 8, 8)}, {"y": (1, 6, 2, 2)})
     assert _rewritten(whole, patches_as_products)[1] == 0
-
-
-# scales and shifts
 
 
 def test_a_scale_and_a_shift_go_into_the_normalisation() -> None:
@@ -287,9 +282,6 @@ def _attending(blocked: float, instead: list[Any] | None = None, more: dict[str,
     for each in whole.graph.input:
         each.type.tensor_type.elem_type = 7
     return as_model(whole)
-
-
-# together
 
 
 def test_what_every_variant_gets_and_what_cpus_get(traced: Traced) -> None:
