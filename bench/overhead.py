@@ -1,10 +1,11 @@
 """Scenario overhead: what the pipeline costs beside preprocessing and the inference itself.
 
-Every round takes one step of the pipeline and then runs the same graphs, in the same precisions and on the same inputs,
-in bare ONNX Runtime sessions whose inputs and outputs are bound beforehand: the least that any program pays. The
-overhead of a round is the step, minus its preprocessing, minus those bare runs. A second, shorter series of rounds
-compares with `InferenceSession.run`, which most programs call; it is apart because a graph that runs twice in a row
-finds its code and weights in the processor's caches, which no pipeline does.
+The pipeline takes a few steps, then the same graphs, in the same precisions and on the same inputs, run in bare ONNX
+Runtime sessions whose inputs and outputs are bound beforehand: the least that any program pays. So they take turns. The
+first of a turn is not counted: it finds the caches as the other left them, with the same weights in another place, where
+a pipeline in use finds what it left itself. The overhead is the step, minus its preprocessing, minus the bare runs on
+that sample. A second, shorter series compares with `InferenceSession.run`, which most programs call; it is apart because
+a graph that runs twice in a row finds its code and weights in the caches, which no pipeline does.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 __all__ = ["BareGraph", "overhead"]
 
 SHARE, FLOOR_MS = 0.05, 0.150
+TURN = 4
+"""Samples in a turn, after one that is not counted."""
 
 
 class BareGraph:
@@ -52,7 +55,7 @@ class BareGraph:
             bind = self._binding.bind_ortvalue_input if name in self.feeds else self._binding.bind_ortvalue_output
             bind(name, value)
 
-    def fill(self, feeds: dict[str, Array]) -> None:
+    def fill(self, feeds: Mapping[str, Array]) -> None:
         """Copy the inputs in; not timed."""
         for name, value in feeds.items():
             self.feeds[name][...] = value
@@ -176,22 +179,24 @@ def _rounds(
     pipeline: Pipeline, chain: _BareChain, captures: Captures, once: Callable[[BareGraph], float], settings: Settings,
     share: float, advance: Callable[[float], None],
 ) -> _Rounds:  # fmt: skip
-    """Pairs of a step and a bare chain, for `share` of the measuring time."""
+    """Turns of the pipeline and of the bare chain on the same samples, for `share` of the measuring time."""
     for index in range(settings.warm_up):
         chain.run(captures, index, once)
     rounds = _Rounds()
-    begun = time.perf_counter()
+    begun, index = time.perf_counter(), settings.warm_up
     while (elapsed := time.perf_counter() - begun) < share * settings.seconds or not rounds.steps:
-        index = settings.warm_up + len(rounds.steps)
-        seconds, result = steps_all_new(pipeline, captures, index)
-        if len(result.encoded) != len(captures.names):
-            raise AssertionError("a step on new captures runs every encoder")
-        rounds.steps.append(seconds)
-        rounds.stages.append(result.timings)
-        rounds.prepared.append(sum(value for stage, value in result.timings.items() if stage.startswith("preprocess")))
-        rounds.bare.append(chain.run(captures, index, once))
-        if len(rounds.steps) % 32 == 0:
-            advance(elapsed / settings.seconds)
+        turn = range(index, index + 1 + TURN)
+        taken = [steps_all_new(pipeline, captures, each) for each in turn]
+        bare = [chain.run(captures, each, once) for each in turn]
+        for (seconds, result), least in zip(taken[1:], bare[1:], strict=True):
+            if len(result.encoded) != len(captures.names):
+                raise AssertionError("a step on new captures runs every encoder")
+            rounds.steps.append(seconds)
+            rounds.stages.append(result.timings)
+            rounds.prepared.append(sum(value for key, value in result.timings.items() if key.startswith("preprocess")))
+            rounds.bare.append(least)
+        index = turn.stop
+        advance(elapsed / settings.seconds)
     return rounds
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from time import perf_counter
 
 from .backends import Session
@@ -21,7 +21,7 @@ class Encoder:
     __slots__ = ("_encoding", "_packet", "_prepare", "_preparing", "_results", "_run", "_silent", "bring", "embedding",
                  "feed", "modality", "runs")  # fmt: skip
 
-    def __init__(self, modality: str, session: Session, prepare: Callable[[Packet], dict[str, Array]]) -> None:
+    def __init__(self, modality: str, session: Session, prepare: Callable[[Packet], Mapping[str, Array]]) -> None:
         self.modality = modality
         self.feed = session.values["tokens"]
         self.embedding = session.results["embedding"].reshape(-1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 
@@ -25,7 +26,8 @@ class Fuser:
         self._run, self._bring = session.run, session.bring
         self._weights = numbers(session.results["weights"])
         presence, age = np.zeros((1, len(order)), np.float32), np.zeros((1, len(order)), np.float32)
-        self._feeds: dict[str, Feed] = {name: tokens[name] for name in order} | {"presence": presence, "age": age}
+        feeds: dict[str, Feed] = {name: tokens[name] for name in order} | {"presence": presence, "age": age}
+        self._feeds = MappingProxyType(feeds)
         self._presence, self._age = numbers(presence), numbers(age)
         self._places = tuple(enumerate(order))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,7 @@ class Heads:
         sessions = {part: session(part) for part in dict.fromkeys(head.part for head in heads.values())}
         self.runs = dict.fromkeys(sessions, 0)
         self._sessions = list(sessions.items())
+        self._feeds: Mapping[str, Feed] = {}
         self._classes = [
             (name, head.labels, numbers(sessions[head.part].results[head.output]))
             for name, head in heads.items()
@@ -37,7 +39,9 @@ class Heads:
 
     def run(self, state: Feed) -> tuple[NDArray[np.float32], dict[str, dict[str, float]], dict[str, str]]:
         """(embedding (D,), scores[head][label] summing to 1, best label by head) of a state (1, S)."""
-        feeds = {"state": state}
+        feeds = self._feeds
+        if feeds.get("state") is not state:
+            feeds = self._feeds = MappingProxyType({"state": state})
         for part, session in self._sessions:
             session.run(feeds)
             self.runs[part] += 1

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from difflib import get_close_matches
+from types import MappingProxyType
 
 import numpy as np
 
@@ -20,7 +21,7 @@ from .text import TextPreparer
 
 __all__ = ["Preparer"]
 
-Prepare = Callable[[Packet], "dict[str, Array]"]
+Prepare = Callable[[Packet], "Mapping[str, Array]"]
 
 
 class Preparer:
@@ -39,8 +40,8 @@ class Preparer:
         self._modalities = {modality.name: modality for modality in manifest.modalities}
         self._prepare = {modality.name: self._bind(modality, manifest) for modality in manifest.modalities}
 
-    def __call__(self, packet: Packet) -> dict[str, Array]:
-        """The input names of the modality's part → arrays, checked and ready to run.
+    def __call__(self, packet: Packet) -> Mapping[str, Array]:
+        """The input names of the modality's part → arrays, checked and ready to run; the same mapping each time.
 
         Raises:
             InputError: an unknown modality, or data that cannot be used (dtype, shape, sample rate, NaN, empty).
@@ -81,9 +82,14 @@ class Preparer:
     def _bind_text(self, modality: TextModality, inputs: Sequence[TensorSpec]) -> Prepare:
         ids, mask = _text_names(modality, inputs)
 
-        def prepare(packet: Packet) -> dict[str, Array]:
+        feeds: Mapping[str, Array] = {}
+
+        def prepare(packet: Packet) -> Mapping[str, Array]:
+            nonlocal feeds
             tokens, ones = self._text(modality)(packet.data)
-            return {ids: tokens} if mask is None else {ids: tokens, mask: ones}
+            if not feeds:
+                feeds = MappingProxyType({ids: tokens} if mask is None else {ids: tokens, mask: ones})
+            return feeds
 
         return prepare
 
@@ -91,7 +97,7 @@ class Preparer:
 def _image(modality: ImageModality, inputs: Sequence[TensorSpec]) -> Prepare:
     shape = (1, modality.channels, modality.height, modality.width)
     name, buffer = _single(modality, inputs, shape), np.zeros(shape, np.float32)
-    return lambda packet: {name: image_tensor(packet.data, modality, out=buffer)}
+    return _into(name, buffer, lambda packet: image_tensor(packet.data, modality, out=buffer))
 
 
 def _audio(modality: AudioModality, inputs: Sequence[TensorSpec]) -> Prepare:
@@ -101,8 +107,12 @@ def _audio(modality: AudioModality, inputs: Sequence[TensorSpec]) -> Prepare:
         return _masked_audio(modality, inputs, buffer)
     name = _single(modality, inputs, shape)
     if spec is None:
-        return lambda packet: {name: waveform_tensor(packet.data, packet.sample_rate, modality, out=buffer)}
-    return lambda packet: {name: mel_tensor(packet.data, packet.sample_rate, modality, spec=spec, out=buffer)}
+        return _into(
+            name, buffer, lambda packet: waveform_tensor(packet.data, packet.sample_rate, modality, out=buffer)
+        )
+    return _into(
+        name, buffer, lambda packet: mel_tensor(packet.data, packet.sample_rate, modality, spec=spec, out=buffer)
+    )
 
 
 def _masked_audio(modality: AudioModality, inputs: Sequence[TensorSpec], buffer: Array) -> Prepare:
@@ -113,9 +123,11 @@ def _masked_audio(modality: AudioModality, inputs: Sequence[TensorSpec], buffer:
         raise _mismatch(modality, inputs, f"a waveform and a mask, float32 and int64 of shape {buffer.shape}")
     mask = np.zeros(buffer.shape, np.int64)
 
-    def prepare(packet: Packet) -> dict[str, Array]:
-        waveform = waveform_tensor(packet.data, packet.sample_rate, modality, out=buffer, mask=mask)
-        return {name: waveform} | {spec.name: mask for spec in masks}
+    feeds = MappingProxyType({name: buffer} | {spec.name: mask for spec in masks})
+
+    def prepare(packet: Packet) -> Mapping[str, Array]:
+        waveform_tensor(packet.data, packet.sample_rate, modality, out=buffer, mask=mask)
+        return feeds
 
     return prepare
 
@@ -123,7 +135,20 @@ def _masked_audio(modality: AudioModality, inputs: Sequence[TensorSpec], buffer:
 def _series(modality: SeriesModality, inputs: Sequence[TensorSpec]) -> Prepare:
     shape = (1, modality.frames, modality.channels)
     name, buffer = _single(modality, inputs, shape), np.zeros(shape, np.float32)
-    return lambda packet: {name: series_tensor(packet.data, modality, sample_rate=packet.sample_rate, out=buffer)}
+    return _into(
+        name, buffer, lambda packet: series_tensor(packet.data, modality, sample_rate=packet.sample_rate, out=buffer)
+    )
+
+
+def _into(name: str, buffer: Array, fill: Callable[[Packet], object]) -> Prepare:
+    """What fills the only buffer, as what gives the feeds: always the same mapping, which sessions then know."""
+    feeds = MappingProxyType({name: buffer})
+
+    def prepare(packet: Packet) -> Mapping[str, Array]:
+        fill(packet)
+        return feeds
+
+    return prepare
 
 
 def _single(modality: Modality, inputs: Sequence[TensorSpec], shape: tuple[int, ...]) -> str:
