@@ -1,11 +1,11 @@
 """Scenario overhead: what the pipeline costs beside preprocessing and the inference itself.
 
 The pipeline takes a few steps, then the same graphs, in the same precisions and on the same inputs, run in bare ONNX
-Runtime sessions whose inputs and outputs are bound beforehand: the least that any program pays. So they take turns. The
-first of a turn is not counted: it finds the caches as the other left them, with the same weights in another place, where
-a pipeline in use finds what it left itself. The overhead is the step, minus its preprocessing, minus the bare runs on
-that sample. A second, shorter series compares with `InferenceSession.run`, which most programs call; it is apart because
-a graph that runs twice in a row finds its code and weights in the caches, which no pipeline does.
+Runtime sessions whose inputs and outputs are bound beforehand: the least that any program pays. So they take turns.
+The first of a turn is not counted: it finds the caches as the other left them, with the same weights in another place,
+where a pipeline in use finds what it left itself. The overhead is the step, minus its preprocessing, minus the bare
+runs on that sample. A second, shorter series compares with `InferenceSession.run`, which most programs call; it is
+apart because a graph that runs twice in a row finds its code and weights in the caches, which no pipeline does.
 """
 
 from __future__ import annotations

@@ -18,8 +18,8 @@ class Encoder:
     with: the tokens where the session keeps them, zeros while the modality is absent.
     """
 
-    __slots__ = ("_encoding", "_packet", "_prepare", "_preparing", "_results", "_run", "_silent", "bring", "embedding",
-                 "feed", "modality", "runs")  # fmt: skip
+    __slots__ = ("_encoding", "_feeds", "_packet", "_prepare", "_preparing", "_results", "_run", "_silent", "bring",
+                 "embedding", "feed", "modality", "runs")  # fmt: skip
 
     def __init__(self, modality: str, session: Session, prepare: Callable[[Packet], Mapping[str, Array]]) -> None:
         self.modality = modality
@@ -45,19 +45,24 @@ class Encoder:
             return False
         return last is packet or (isinstance(packet.data, str) and packet.data == last.data)
 
-    def encode(self, packet: Packet, timings: dict[str, float], *, keep: bool) -> bool:
-        """Encode, unless `keep` and unchanged. True when the encoder ran: `timings` has the seconds of both stages."""
+    def prepare(self, packet: Packet, timings: dict[str, float], *, keep: bool) -> bool:
+        """Make a packet ready for `run`. False, and nothing to run, when `keep` and it is unchanged."""
         if keep and not self._silent and self.holds(packet):
             return False
+        self._silent = True  # until it has run
         start = perf_counter()
-        feeds = self._prepare(packet)
-        ready = perf_counter()
-        self._run(feeds)
-        timings[self._encoding] = perf_counter() - ready
-        timings[self._preparing] = ready - start
-        self.runs += 1
-        self._packet, self._silent = packet, False
+        self._feeds = self._prepare(packet)
+        timings[self._preparing] = perf_counter() - start
+        self._packet = packet
         return True
+
+    def run(self, timings: dict[str, float]) -> None:
+        """Encode what is ready. `timings` gets the seconds of both stages."""
+        start = perf_counter()
+        self._run(self._feeds)
+        timings[self._encoding] = perf_counter() - start
+        self.runs += 1
+        self._silent = False
 
     def silence(self) -> None:
         """The modality is absent: zero tokens, and whatever comes next is encoded anew."""

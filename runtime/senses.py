@@ -83,15 +83,21 @@ class Senses:
 
     def encode(self, snapshot: Snapshot, timings: dict[str, float]) -> tuple[dict[str, float], list[str]]:
         """(ages of the present modalities in order, modalities whose encoder ran)."""
-        packets, known, keep, ages, ran = snapshot.packets, snapshot.ages, self.cache, {}, []
+        packets, known, keep, ages, ran, ready = snapshot.packets, snapshot.ages, self.cache, {}, [], []
         for name, encoder in self._encoders.items():
             packet = packets.get(name)
             if packet is None or (age := known[name]) > self._max_age[name]:
                 encoder.silence()
                 continue
             ages[name] = age
-            if encoder.encode(packet, timings, keep=keep):
+            if encoder.prepare(packet, timings, keep=keep):
                 ran.append(name)
+                if self._far:  # elsewhere it works while the next is prepared
+                    encoder.run(timings)
+                else:
+                    ready.append(encoder)
+        for encoder in ready:
+            encoder.run(timings)
         if not ages or len(packets) > len(ages):
             self._explain(snapshot, ages)
         return ages, ran
