@@ -1,6 +1,7 @@
-"""Every kernel against its bound and its peers, interleaved: in each round each of them runs once, in turn.
+"""Every kernel against its bound and its peers, interleaved: in each round each of them has a turn.
 
-A round's share is a batch of calls that lasts at least `BATCH_S`, so that the clock is no part of the figure. What is
+A turn is a batch of calls that lasts at least `BATCH_S`, so that the clock is no part of the figure, after one that is
+not counted: it finds the caches, and the other core's threads still spinning, as the one before left them. What is
 said is the median of the rounds, and of peers the median of the ratios to ours in the same round: a machine that is
 slow for a while is slow for both. The bound is the time that the bytes of a case take at the copy bandwidth, which is
 measured at the beginning and at the end of the same run.
@@ -102,6 +103,7 @@ def _measure(case: Case, seconds: float) -> dict[str, Any]:
     begun = time.perf_counter()
     while len(taken[""]) < ROUNDS or time.perf_counter() - begun < seconds:
         for name, call in calls.items():
+            _seconds(call, batches[name])
             taken[name].append(_seconds(call, batches[name]) / batches[name])
     ours = np.asarray(taken.pop(""))
     return {

@@ -18,8 +18,8 @@ class Encoder:
     with: the tokens where the session keeps them, zeros while the modality is absent.
     """
 
-    __slots__ = ("_encoding", "_feeds", "_packet", "_prepare", "_preparing", "_results", "_run", "_silent", "bring",
-                 "embedding", "feed", "modality", "runs")  # fmt: skip
+    __slots__ = ("_encoding", "_feeds", "_next", "_packet", "_prepare", "_preparing", "_results", "_run", "_silent",
+                 "bring", "embedding", "feed", "modality", "runs")  # fmt: skip
 
     def __init__(self, modality: str, session: Session, prepare: Callable[[Packet], Mapping[str, Array]]) -> None:
         self.modality = modality
@@ -38,22 +38,17 @@ class Encoder:
         """(1, N, D), which the next run overwrites."""
         return self._results["tokens"]
 
-    def holds(self, packet: Packet) -> bool:
-        """Whether this very packet, or the same text, is what was encoded last."""
-        last = self._packet
-        if last is None:
-            return False
-        return last is packet or (isinstance(packet.data, str) and packet.data == last.data)
-
     def prepare(self, packet: Packet, timings: dict[str, float], *, keep: bool) -> bool:
-        """Make a packet ready for `run`. False, and nothing to run, when `keep` and it is unchanged."""
-        if keep and not self._silent and self.holds(packet):
-            return False
-        self._silent = True  # until it has run
+        """Make a packet ready for `run`. False, and nothing to run, when `keep` and it is what was encoded last: this
+        very packet, or the same text."""
+        if keep and not self._silent:
+            last = self._packet
+            if last is packet or (last is not None and isinstance(packet.data, str) and packet.data == last.data):
+                return False
         start = perf_counter()
         self._feeds = self._prepare(packet)
         timings[self._preparing] = perf_counter() - start
-        self._packet = packet
+        self._next = packet
         return True
 
     def run(self, timings: dict[str, float]) -> None:
@@ -62,7 +57,7 @@ class Encoder:
         self._run(self._feeds)
         timings[self._encoding] = perf_counter() - start
         self.runs += 1
-        self._silent = False
+        self._packet, self._silent = self._next, False
 
     def silence(self) -> None:
         """The modality is absent: zero tokens, and whatever comes next is encoded anew."""

@@ -37,12 +37,13 @@ def take_in(values: Mapping[str, Any], time_s: float | None, names: Sequence[str
     now = (newest or 0.0) if time_s is None else time_s
     for name in raw:
         packets[name] = _stamped(name, packets[name], now)
-    ages = {name: now - packet.time_s for name, packet in packets.items()}
-    for name, age in ages.items():
+    ages: dict[str, float] = {}
+    for name, packet in packets.items():
+        age = ages[name] = now - packet.time_s
         if not 0 <= age < math.inf:
             raise InputError(
                 f"The {name} packet comes from the future",
-                found=f"captured at {packets[name].time_s} s",
+                found=f"captured at {packet.time_s} s",
                 expected=f"at or before time_s = {now}",
                 fix="Use one clock for both",
             )

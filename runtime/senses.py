@@ -37,6 +37,7 @@ class Senses:
             modality = bundle.modality(name)
             session = sessions.get(modality.part)
             self._encoders[name] = Encoder(name, session, preparer)
+        self._order = tuple((name, encoder, self._max_age[name]) for name, encoder in self._encoders.items())
         self._answers = {name: encoder.embedding.data for name, encoder in self._encoders.items()}
         self._far = [encoder.bring for encoder in self._encoders.values() if encoder.bring is not None]
         tokens = {name: encoder.feed for name, encoder in self._encoders.items()}
@@ -84,9 +85,9 @@ class Senses:
     def encode(self, snapshot: Snapshot, timings: dict[str, float]) -> tuple[dict[str, float], list[str]]:
         """(ages of the present modalities in order, modalities whose encoder ran)."""
         packets, known, keep, ages, ran, ready = snapshot.packets, snapshot.ages, self.cache, {}, [], []
-        for name, encoder in self._encoders.items():
+        for name, encoder, oldest in self._order:
             packet = packets.get(name)
-            if packet is None or (age := known[name]) > self._max_age[name]:
+            if packet is None or (age := known[name]) > oldest:
                 encoder.silence()
                 continue
             ages[name] = age

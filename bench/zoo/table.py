@@ -32,14 +32,14 @@ if TYPE_CHECKING:
 
 __all__ = ["measure", "models", "parts_of", "retime"]
 
-_FILES = ("image", "text", "audio", "pairs", "pairs_audio")
+_FILES = ("image", "text", "audio", "pairs", "pairs_audio", "captions")
 _CAPTURES = 4
 _LIMIT_S = 1500
 _ROUNDS = 9
 
 
 def models() -> dict[str, Model]:
-    """Name → encoder of the zoo; what a classifier or one tower of a pair costs is that of the whole."""
+    """Name → encoder or captioner of the zoo; what a classifier or one tower of a pair costs is that of the whole."""
     found: dict[str, Model] = {}
     for file in _FILES:
         found |= import_module(f".{file}", __package__).MODELS
@@ -47,11 +47,13 @@ def models() -> dict[str, Model]:
 
 
 def parts_of(out: Path) -> dict[str, Any]:
-    """The rows of a bundle that is there: its encoders, or the parts that draw where it has none."""
+    """The rows of a bundle that is there: its encoders and the parts that caption, or the parts that draw."""
     from ...export.report import FILE, decode
 
     report, manifest = decode((out / FILE).read_bytes()), open_bundle(out).manifest
     named = {each.part: each.name for each in manifest.modalities} or {part: part for part in manifest.parts}
+    if manifest.captioner is not None:
+        named |= {part: part for part in (manifest.captioner.prefill, manifest.captioner.step)}
     rows = [_row(report, name, part) for part, name in named.items()]
     seconds = sum(report.parts[part].seconds or 0.0 for part in named)
     return {"seconds": seconds, "peak_mib": report.peak_mib, "parts": rows}

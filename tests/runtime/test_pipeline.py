@@ -147,6 +147,24 @@ def test_the_same_packet_is_encoded_once(pipeline: Pipeline) -> None:
     assert pipeline.runs["image"] == 2
 
 
+def test_what_was_ready_when_another_packet_failed_is_encoded_the_next_time(pipeline: Pipeline, tiny: Path) -> None:
+    first, second = (tiny_inputs(seed) for seed in (0, 1))
+    pipeline(image=Packet("image", first["image"]), text=first["text"])
+    late = Packet("image", second["image"])
+    with pytest.raises(InputError, match="text"):
+        pipeline(image=late, text="")
+    result = pipeline(image=late, text=first["text"])
+    assert result.encoded == ("image",)
+    with load(tiny, threads=1, cache=False) as fresh:
+        wanted = fresh(image=late, text=first["text"])
+    np.testing.assert_array_equal(result.embedding, wanted.embedding)
+    with pytest.raises(InputError, match="text"):
+        pipeline(image=Packet("image", first["image"]), text="")
+    alone = pipeline(text=first["text"])
+    with load(tiny, threads=1) as fresh:
+        np.testing.assert_array_equal(alone.embedding, fresh(text=first["text"]).embedding)
+
+
 def test_the_same_words_are_encoded_once(pipeline: Pipeline) -> None:
     assert pipeline(text="red car").encoded == ("text",)
     assert pipeline(text="red " + "car").encoded == ()
