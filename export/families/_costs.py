@@ -20,8 +20,8 @@ largest value, on three inputs (at most 1e-4). *FP16*, *INT8*: lowest cosine wit
 what the arithmetic loses, not what a trained model would. *ms*: median of one run, all variants taking turns; a graph
 above 64 MB has both cores, a smaller one has one. INT8 is dynamic for matrix products and static, with ranges from
 made-up captures, for convolutions; where no INT8 graph came within its tolerance of 0.99, the best one's cosine stands
-in brackets. The machine was busy with other work meanwhile: a ratio says more than a time. All rows but those below Stable Diffusion
-were taken before the rewrites of [export.md](export.md), which make INT8 faster than it stands here. {missing}
+in brackets. The machine was busy with other work meanwhile: a ratio says more than a time. Rows above Stable Diffusion's
+were taken before the rewrites of [export.md](export.md), which make INT8 faster than it stands there. {missing}
 
 | model | encodes | error | FP16 | INT8 | MB FP32 | MB INT8 | ms FP32 | ms INT8 | faster |
 |---|---|--:|--:|--:|--:|--:|--:|--:|--:|
