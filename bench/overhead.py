@@ -1,7 +1,8 @@
 """Scenario overhead: what the pipeline costs beside preprocessing and the inference itself.
 
 The pipeline takes a few steps, then the same graphs, in the same precisions and on the same inputs, run in bare ONNX
-Runtime sessions whose inputs and outputs are bound beforehand: the least that any program pays. So they take turns.
+Runtime sessions whose inputs and outputs are bound beforehand, one graph's outputs being the next one's inputs where
+they lie: the least that any program pays. So they take turns.
 The first of a turn is not counted: it finds the caches as the other left them, with the same weights in another place,
 where a pipeline in use finds what it left itself. The overhead is the step, minus its preprocessing, minus the bare
 runs on that sample. A second, shorter series compares with `InferenceSession.run`, which most programs call; it is
@@ -36,15 +37,19 @@ TURN = 4
 
 
 class BareGraph:
-    """One graph in an ONNX Runtime session of its own, with nothing of chiasm around it."""
+    """One graph in an ONNX Runtime session of its own, with nothing of chiasm around it.
+
+    `given`: inputs that lie somewhere already, as what another graph gave; they are read in place.
+    """
 
     def __init__(
-        self, graph: OnnxGraph, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], settings: Any
-    ) -> None:
+        self, graph: OnnxGraph, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec], settings: Any,
+        given: Mapping[str, Array] | None = None,
+    ) -> None:  # fmt: skip
         import onnxruntime as ort
 
         self._session = open_session(ort, graph, settings)
-        self.feeds = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in inputs}
+        self.feeds = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in inputs} | dict(given or {})
         self.results = {spec.name: np.zeros(spec.shape, spec.dtype) for spec in outputs}
         self._names = [output.name for output in self._session.get_outputs()]
         self._binding = self._session.io_binding()
@@ -92,7 +97,7 @@ class _BareChain:
         for part in _parts_of_a_step(manifest, self._fusion):
             graph, spec = bundle.graph(part, pipeline.precisions[part]), manifest.parts[part]
             options = _session_settings(graph, settings.threads)
-            self.graphs[part] = BareGraph(graph, spec.inputs, spec.outputs, options)
+            self.graphs[part] = BareGraph(graph, spec.inputs, spec.outputs, options, self._given(part))
 
     def run(self, captures: Captures, index: int, once: Callable[[BareGraph], float]) -> dict[str, float]:
         """Seconds of every stage on sample `index`, each graph run `once`."""
@@ -100,16 +105,22 @@ class _BareChain:
         fuse = self.graphs[self.manifest.fused.kinds[self._fusion]]
         fuse.fill({"presence": np.ones((1, len(self.manifest.fused.order)), np.float32)})
         for modality in self.manifest.modalities:
-            graph = self.graphs[modality.part]
-            graph.fill(self._prepare(captures.packet(modality.name, index)))
-            seconds[f"encode.{modality.name}"] = once(graph)
-            fuse.fill({modality.name: graph.results["tokens"]})
+            self.graphs[modality.part].fill(self._prepare(captures.packet(modality.name, index)))
+        for modality in self.manifest.modalities:
+            seconds[f"encode.{modality.name}"] = once(self.graphs[modality.part])
         seconds["fuse"] = once(fuse)
-        seconds["heads"] = 0.0
-        for part in dict.fromkeys(head.part for head in self.manifest.heads.values()):
-            self.graphs[part].fill({"state": fuse.results["state"]})
-            seconds["heads"] += once(self.graphs[part])
+        heads = dict.fromkeys(head.part for head in self.manifest.heads.values())
+        seconds["heads"] = sum(once(self.graphs[part]) for part in heads)
         return seconds
+
+    def _given(self, part: str) -> dict[str, Array]:
+        """What earlier graphs hand to this one, read where they left it, as in the pipeline."""
+        fused = self.manifest.fused.kinds[self._fusion]
+        if part == fused:
+            return {each.name: self.graphs[each.part].results["tokens"] for each in self.manifest.modalities}
+        if part in {head.part for head in self.manifest.heads.values()}:
+            return {"state": self.graphs[fused].results["state"]}
+        return {}
 
 
 def _parts_of_a_step(manifest: Manifest, fusion: str) -> list[str]:

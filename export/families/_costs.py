@@ -15,13 +15,15 @@ _HEAD = """
 ## What they cost at their real sizes
 
 Published architectures, seeded random weights, exported and measured by `python -m chiasm.bench.zoo.table` on
-{machine}, {when}. *Error*: of the FP32 graph against the model in torch, the largest of any output relative to its
-largest value, on three inputs (at most 1e-4). *FP16*, *INT8*: lowest cosine with torch; on random weights that says
+{machine}, {when}.
+*Error*: of the FP32 graph against the model in torch, the largest of any output relative to its largest value, on three
+inputs (at most 1e-4). *FP16*, *INT8*: lowest cosine with torch; on random weights that says
 what the arithmetic loses, not what a trained model would. *ms*: median of one run, all variants taking turns; a graph
 above 64 MB has both cores, a smaller one has one. INT8 is dynamic for matrix products and static, with ranges from
 made-up captures, for convolutions; where no INT8 graph came within its tolerance of 0.99, the best one's cosine stands
-in brackets. The machine was busy with other work meanwhile: a ratio says more than a time. Rows above Stable Diffusion's
-were taken before the rewrites of [export.md](export.md), which make INT8 faster than it stands there. {missing}
+in brackets. The machine was busy with other work meanwhile: a ratio says more than a time. Rows down to Stable
+Diffusion's were taken before the rewrites of [export.md](export.md), which make INT8 faster than it stands there.
+{missing}
 
 | model | encodes | error | FP16 | INT8 | MB FP32 | MB INT8 | ms FP32 | ms INT8 | faster |
 |---|---|--:|--:|--:|--:|--:|--:|--:|--:|
