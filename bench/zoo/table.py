@@ -70,7 +70,9 @@ def measure(model: Model, work: Path, precisions: tuple[str, ...]) -> dict[str, 
     folder, out = work / model.name, work / f"{model.name}.chiasm"
     if not folder.exists():
         model.make(folder, "real")
-    assembly, _ = open_assembly(folder, ())
+    recipe = folder / "recipe.toml"  # of a network of one's own, whose code is the file beside it
+    own = recipe.exists()
+    assembly, _ = open_assembly(recipe if own else folder, [f"{model.name}.py:{model.name}"] if own else [])
     captures = {each.name: [synthetic(each, index) for index in range(_CAPTURES)] for each in assembly.modalities}
     settings = Settings(precisions=precisions, samples=_CAPTURES, checks=3, rounds=3, pass_s=1.0, ranking_s=8.0)
     start = time.monotonic()
