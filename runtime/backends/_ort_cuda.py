@@ -23,6 +23,7 @@ from ..errors import BackendError, EngineError
 from ..values import Array, OnnxGraph, TensorSpec
 from ._results import Results
 from .base import Feed, SessionOptions, as_array, check_feeds
+from .ort import reason
 
 __all__ = ["CudaBackend", "CudaSession", "provider_options", "why_no_cuda"]
 
@@ -117,8 +118,8 @@ class CudaSession:
             self._session.run_with_iobinding(self._binding, self._settings)
         except BackendError:
             raise
-        except Exception as error:
-            raise BackendError("ONNX Runtime failed on the GPU", found=_reason(error)) from error
+        except Exception as error:  # ONNX Runtime's exceptions have no common public base
+            raise BackendError("ONNX Runtime failed on the GPU", found=reason(error)) from error
         self._pending, self._ran = self._settings is not None, True
         self._stale = set(self.values)
         return self.results
@@ -208,8 +209,8 @@ class CudaBackend:
         part = "a graph" if graph.origin is None else f"part {graph.origin.part}"
         try:
             opened = self._ort.InferenceSession(graph.proto, settings, providers=providers)
-        except Exception as error:
-            raise EngineError(f"ONNX Runtime does not open {part} on the GPU", found=_reason(error)) from error
+        except Exception as error:  # as above
+            raise EngineError(f"ONNX Runtime does not open {part} on the GPU", found=reason(error)) from error
         if PROVIDER not in opened.get_providers():  # it takes the CPU instead, and only logs why
             self._refused = EngineError(
                 "ONNX Runtime's CUDA provider did not start", found="why stands on standard error, in its own words",
@@ -234,7 +235,7 @@ def _share_arena(ort: Any, options: Mapping[str, str]) -> bool:
             kinds, memory = ort.OrtAllocatorType, ort.OrtMemType.DEFAULT
             place = ort.OrtMemoryInfo("Cuda", kinds.ORT_ARENA_ALLOCATOR, 0, memory)
             ort.create_and_register_allocator_v2(PROVIDER, place, dict(options), ort.OrtArenaCfg(0, 1, -1, -1))
-        except Exception:
+        except Exception:  # an older build: sessions then have arenas of their own
             return False
         _arenas.add(PROVIDER)
     return True
@@ -249,7 +250,3 @@ def _preload(ort: Any) -> None:
 
 def _on_gpu(ort: Any, spec: TensorSpec) -> Any:
     return ort.OrtValue.ortvalue_from_shape_and_type(spec.shape, np.dtype(spec.dtype), "cuda", 0)
-
-
-def _reason(error: Exception) -> str:
-    return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__

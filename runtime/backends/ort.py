@@ -16,23 +16,24 @@ import os
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..errors import BackendError, MissingExtraError
 from ..values import Array, OnnxGraph, TensorSpec
-from ._ort_cuda import CudaBackend, why_no_cuda
 from ._slots import Slots
 from .base import Candidates, Feed, SessionOptions
 
+if TYPE_CHECKING:
+    from ._ort_cuda import CudaBackend
+
 __all__ = [
-    "DEVICES", "RANK", "OrtBackend", "OrtSession", "candidates", "open_backend", "open_session", "threads_for",
-    "usable_threads", "why_not",
+    "DEVICES", "RANK", "OrtBackend", "OrtSession", "candidates", "open_backend", "open_session", "reason",
+    "threads_for", "usable_threads", "why_not",
 ]  # fmt: skip
 
 RANK: int | None = 10
-DEVICES = {"cuda": why_no_cuda}
 SMALL_GRAPH = 8 * 2**20
 """Bytes; a graph below gets one thread unless the caller says otherwise."""
 _DTYPES = {
@@ -60,6 +61,15 @@ def why_not() -> str | None:
     return None
 
 
+def _why_no_cuda() -> str | None:
+    from ._ort_cuda import why_no_cuda  # whoever stays on the CPU does not import it
+
+    return why_no_cuda()
+
+
+DEVICES = {"cuda": _why_no_cuda}
+
+
 def candidates(cores: int) -> Candidates:
     """See `Candidates`. Spinning changes nothing where the caller's thread is the only one."""
     first = [SessionOptions(threads=1)]
@@ -76,7 +86,11 @@ def open_backend(options: SessionOptions) -> OrtBackend | CudaBackend:
     except ImportError as error:
         raise MissingExtraError("onnxruntime", "cpu", "The backend ort") from error
     made = OrtBackend(onnxruntime, options)
-    return CudaBackend(onnxruntime, options, made.settings) if options.device == "cuda" else made
+    if options.device != "cuda":
+        return made
+    from ._ort_cuda import CudaBackend
+
+    return CudaBackend(onnxruntime, options, made.settings)
 
 
 class OrtSession:
@@ -108,7 +122,7 @@ class OrtSession:
         try:
             self._run()
         except Exception as error:
-            raise BackendError("ONNX Runtime failed", found=_reason(error)) from error
+            raise BackendError("ONNX Runtime failed", found=reason(error)) from error
         return self.results
 
     def _read_from(self, name: str, array: Array) -> None:
@@ -179,7 +193,7 @@ def open_session(ort: Any, graph: OnnxGraph, settings: Any) -> Any:
             graph.proto, settings, providers=["CPUExecutionProvider"], disabled_optimizers=_SLOWER
         )
     except Exception as error:  # ONNX Runtime's exceptions have no common public base
-        raise BackendError("ONNX Runtime cannot open a graph", found=_reason(error)) from error
+        raise BackendError("ONNX Runtime cannot open a graph", found=reason(error)) from error
 
 
 def threads_for(size: int, asked: int | None) -> int:
@@ -226,7 +240,8 @@ def usable_threads() -> int:
     return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """What ONNX Runtime says of an error, in one line."""
     return str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
 
 

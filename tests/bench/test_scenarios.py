@@ -76,12 +76,13 @@ def test_caching_saves_runs_and_changes_no_answer(settings: Settings) -> None:
 
 def test_caching_would_notice_another_answer(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     from chiasm.runtime.encode import Encoder
+    from chiasm.runtime.values import Packet
 
     prepare = Encoder.prepare
 
-    def stale(self: Encoder, packet: object, timings: dict[str, float], *, keep: bool) -> bool:
+    def stale(self: Encoder, packet: Packet, timings: dict[str, float], *, keep: bool) -> bool:
         again = self.runs == 0 or not keep
-        return prepare(self, packet, timings, keep=keep) if again else False  # type: ignore[arg-type]
+        return prepare(self, packet, timings, keep=keep) if again else False
 
     monkeypatch.setattr(Encoder, "prepare", stale)
     figures = caching(settings, silent)
