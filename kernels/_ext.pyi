@@ -9,7 +9,7 @@ import numpy
 import numpy.typing
 from numpy.typing import NDArray
 
-ABI: int = 2
+ABI: int = 3
 
 class ImagePlan:
     """
@@ -211,3 +211,22 @@ def dequantize(
     zeros: Annotated[NDArray[numpy.int32], dict(shape=(None,), order="C", device="cpu", writable=False)],
     out: Annotated[NDArray[numpy.float32], dict(shape=(None, None, None), order="C", device="cpu")],
 ) -> None: ...
+
+class Readout:
+    """
+    The numbers of a decision, from the buffers that its graphs write into.
+    """
+
+    def __init__(
+        self,
+        choices: tuple[tuple[str, numpy.typing.NDArray[numpy.float32], tuple[str, ...]], ...],
+        names: tuple[str, ...],
+        weights: numpy.typing.NDArray[numpy.float32],
+        embeddings: tuple[numpy.typing.NDArray[numpy.float32], ...],
+    ) -> None: ...
+    def read(
+        self, present: dict[str, float]
+    ) -> tuple[dict[str, dict[str, float]], dict[str, str], dict[str, float], dict[str, bytes]]:
+        """
+        Copies of all of them; ValueError with the name of a head without shares.
+        """

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ABI", "BACKEND", "compiled", "kernels", "why_not"]
 
-ABI = 2
+ABI = 3
 """The signatures that this Python code calls. The extension carries the number it was built with."""
 
 

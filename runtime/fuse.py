@@ -16,15 +16,17 @@ __all__ = ["Fuser"]
 class Fuser:
     """One fusion graph fed from buffers that never move: tokens by modality, `presence` and `age` (1, M).
 
-    `state` (1, S) is what the heads are fed with, where the session keeps it; `results` has it for reading.
+    `state` (1, S) is what the heads are fed with, where the session keeps it; `results` has it for reading. `weights`
+    (M,) is a buffer too, after `bring` where the session has that; the next run overwrites them.
     """
 
     def __init__(self, session: Session, order: Sequence[str], tokens: Mapping[str, Feed]) -> None:
         self.runs = 0
         self.state = session.values["state"]
         self.results: Mapping[str, Array] = session.results
-        self._run, self._bring = session.run, session.bring
-        self._weights = numbers(session.results["weights"])
+        self.weights: Array = session.results["weights"].reshape(-1)
+        self.bring = session.bring
+        self._run = session.run
         presence, age = np.zeros((1, len(order)), np.float32), np.zeros((1, len(order)), np.float32)
         feeds: dict[str, Feed] = {name: tokens[name] for name in order} | {"presence": presence, "age": age}
         self._feeds = MappingProxyType(feeds)
@@ -40,10 +42,3 @@ class Fuser:
             age[place] = old or 0.0
         self._run(self._feeds)
         self.runs += 1
-
-    def weights(self, ages: Mapping[str, float]) -> dict[str, float]:
-        """The weight of each present modality, after a run."""
-        if self._bring is not None:
-            self._bring(("weights",))
-        weights = self._weights
-        return {name: weights[place] for place, name in self._places if name in ages}

@@ -9,6 +9,7 @@ from time import perf_counter
 import numpy as np
 from numpy.typing import NDArray
 
+from ..kernels.readout import readout
 from .bundle import Bundle
 from .encode import Encoder
 from .errors import NoModalityError
@@ -38,12 +39,15 @@ class Senses:
             session = sessions.get(modality.part)
             self._encoders[name] = Encoder(name, session, preparer)
         self._order = tuple((name, encoder, self._max_age[name]) for name, encoder in self._encoders.items())
-        self._answers = {name: encoder.embedding.data for name, encoder in self._encoders.items()}
+        self._embeddings = {name: encoder.embedding.data for name, encoder in self._encoders.items()}
         self._far = [encoder.bring for encoder in self._encoders.values() if encoder.bring is not None]
         tokens = {name: encoder.feed for name, encoder in self._encoders.items()}
         self._fusion = None if fusion is None else manifest.fused.kinds[fusion]
         self._fuser = None if self._fusion is None else Fuser(sessions.get(self._fusion), self.names, tokens)
         self._heads = Heads(manifest.heads, sessions.get)
+        if self._fuser is not None:
+            embeddings = [encoder.embedding for encoder in self._encoders.values()]
+            self._read = readout(self._heads.choices, self.names, self._fuser.weights, embeddings).read
 
     @property
     def runs(self) -> dict[str, int]:
@@ -64,23 +68,30 @@ class Senses:
         fusing = perf_counter()
         fuser = self._fuse(ages)
         answering = perf_counter()
-        embedding, scores, labels = self._heads.run(fuser.state)
-        shares = fuser.weights(ages)
+        heads = self._heads
+        heads.run(fuser.state)
+        if fuser.bring is not None:
+            fuser.bring(("weights",))
+        for bring in self._far:
+            bring(("embedding",))
+        try:
+            scores, labels, weights, embeddings = self._read(ages)
+        except ValueError as error:
+            raise heads.unusable(str(error)) from error
         done = perf_counter()
-        embeddings = self.embeddings(ages)
         timings["fuse"] = answering - fusing
         timings["heads"] = done - answering
-        timings["total"] = perf_counter() - start
+        timings["total"] = done - start
         return Result(
-            snapshot.time_s, embedding, embeddings, scores, labels, shares, ages, timings, tuple(encoded), snapshot
-        )
+            snapshot.time_s, heads.embedding.copy(), Embeddings(embeddings), scores, labels, weights, ages, timings,
+            tuple(encoded), snapshot,
+        )  # fmt: skip
 
     def embeddings(self, names: Iterable[str]) -> Embeddings:
         """modality → embedding (D,) of the packet that it saw last: a copy."""
         for bring in self._far:
             bring(("embedding",))
-        answers = self._answers
-        return Embeddings({name: bytes(answers[name]) for name in names})
+        return Embeddings({name: bytes(self._embeddings[name]) for name in names})
 
     def encode(self, snapshot: Snapshot, timings: dict[str, float]) -> tuple[dict[str, float], list[str]]:
         """(ages of the present modalities in order, modalities whose encoder ran)."""

@@ -20,5 +20,6 @@ void bind_diffusion(nb::module_ &module);
 void bind_sound(nb::module_ &module);
 void bind_search(nb::module_ &module);
 void bind_quantise(nb::module_ &module);
+void bind_readout(nb::module_ &module);
 
 }  // namespace chiasm

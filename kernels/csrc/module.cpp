@@ -3,10 +3,11 @@
 
 NB_MODULE(_ext, module) {
     module.doc() = "The kernels in C++; chiasm.kernels.reference is the same in NumPy.";
-    module.attr("ABI") = 2;  // kernels/_select.py asks for this number
+    module.attr("ABI") = 3;  // kernels/_select.py asks for this number
     chiasm::bind_image(module);
     chiasm::bind_diffusion(module);
     chiasm::bind_sound(module);
     chiasm::bind_search(module);
     chiasm::bind_quantise(module);
+    chiasm::bind_readout(module);
 }

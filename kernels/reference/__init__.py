@@ -8,12 +8,14 @@ from __future__ import annotations
 from .diffusion import denoise_step, denoise_step_fresh, latent_to_image, normal_noise
 from .image import ImagePlan, image_to_tensors
 from .quantise import dequantize, quantize
+from .readout import Readout
 from .search import topk_bytes, topk_floats
 from .sound import Mel, mel_frames, mel_level
 
 __all__ = [
     "ImagePlan",
     "Mel",
+    "Readout",
     "denoise_step",
     "denoise_step_fresh",
     "dequantize",

@@ -37,14 +37,14 @@ class Slots:
         self._slots = tuple(_Slot(spec) for spec in inputs)
         for slot in self._slots:
             bind(slot.name, slot.own)
-        self._kept: Mapping[str, Array] | None = None
+        self.kept: Mapping[str, Array] | None = None
 
     def fill(self, feeds: Mapping[str, Feed]) -> None:
         """Take the feeds of one run. An array that comes a second time in a row is read in place from then on; others
         are copied in. Raises `BackendError` for what is not exactly an input."""
-        if feeds is self._kept:
+        if feeds is self.kept:
             return
-        self._kept = None
+        self.kept = None
         if len(feeds) != len(self._slots):
             names = ", ".join(slot.name for slot in self._slots)
             raise BackendError("Wrong inputs", found=", ".join(feeds), expected=names)
@@ -53,7 +53,7 @@ class Slots:
             if value is not slot.bound:
                 self._take(slot, value)
         if type(feeds) is MappingProxyType and all(feeds[slot.name] is slot.bound for slot in self._slots):
-            self._kept = feeds
+            self.kept = feeds
 
     def _take(self, slot: _Slot, given: Feed | None) -> None:
         """A feed that is not the array bound now: bind it when it comes again, else copy it. What another backend keeps

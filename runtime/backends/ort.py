@@ -118,7 +118,8 @@ class OrtSession:
 
         An array that comes a second time in a row is read in place from then on; others are copied in.
         """
-        self._slots.fill(feeds)
+        if feeds is not self._slots.kept:
+            self._slots.fill(feeds)
         try:
             self._run()
         except Exception as error:
