@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -12,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
-from ..runtime.errors import InputError
+from ..runtime.errors import InputError, did_you_mean
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -199,8 +198,7 @@ def known_modalities(
 
 def hint(name: str, names: Sequence[str]) -> str | None:
     """The option that a misspelt one was perhaps meant to be, as a sentence."""
-    near = difflib.get_close_matches(name, [known.lstrip("-") for known in names], n=1)
-    return f"Did you mean --{near[0]}?" if near else None
+    return did_you_mean(name, [known.lstrip("-") for known in names], "--")
 
 
 def source_uri(modality: Modality, value: str) -> str:

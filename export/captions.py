@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from ..runtime.caption import captions_of
+from ..runtime.caption import Captions as Stage
 from ..runtime.errors import ExportError, InputError
 from .families import Ask, Captions, Kind, families, family_of
 from .hub import HubFolder
@@ -56,8 +56,7 @@ def described(recipe: Recipe, root: Path, ask: Callable[[str, Kind, ModalityReci
 
 def _as_asked(found: Captions, table: CaptionsRecipe) -> Captions:
     """With what the recipe says of prompt and search in the place of what the checkpoint says."""
-    stage = captions_of(found.captioner, _no_session, found.files.__getitem__)
-    assert stage is not None
+    stage = Stage(found.captioner, _no_session, found.files.__getitem__)
     asked = {
         "beams": table.beams, "max_tokens": table.max_tokens, "prompt": table.prompt,
         "length_penalty": table.length_penalty, "early_stopping": table.early_stopping,

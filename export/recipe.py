@@ -36,7 +36,6 @@ docs/recipes.md explains every key. An unknown one is an error that names the ne
 
 from __future__ import annotations
 
-import difflib
 import re
 import sys
 from pathlib import Path
@@ -44,7 +43,7 @@ from typing import Any, Literal
 
 import msgspec
 
-from ..runtime.errors import ExportError, MissingExtraError
+from ..runtime.errors import ExportError, MissingExtraError, did_you_mean
 
 __all__ = [
     "CaptionsRecipe", "DecoderRecipe", "ExportRecipe", "FusionRecipe", "HeadRecipe", "ModalityRecipe", "ModelRecipe",
@@ -224,10 +223,9 @@ def _refusal(path: Path, complaint: str) -> ExportError:
     if unknown is None or place not in _TABLES:
         return ExportError(f"{path}: {table} is not as it should be", found=words.replace("`", "'"))
     known = [field.name for field in msgspec.structs.fields(_TABLES[place])]
-    near = difflib.get_close_matches(unknown[1], known, n=1)
     return ExportError(
         f"{path}: unknown key in {table}", found=unknown[1], expected=f"one of {', '.join(known)}",
-        fix=f"Did you mean {near[0]}?" if near else None,
+        fix=did_you_mean(unknown[1], known),
     )  # fmt: skip
 
 

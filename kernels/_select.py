@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
-
-from . import reference
 
 if TYPE_CHECKING:
     from types import ModuleType
@@ -33,7 +32,7 @@ BACKEND = "c++" if compiled else "numpy"
 """What runs the kernels: "c++" (compiled) or "numpy" (the reference)."""
 
 
-kernels: Any = compiled or reference
+kernels: Any = compiled or import_module(".reference", __package__)
 """The module that runs them: the extension, or its NumPy twin."""
 
 

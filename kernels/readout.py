@@ -7,7 +7,7 @@ a loop; so this is compiled.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Protocol, cast
+from typing import TYPE_CHECKING, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +15,9 @@ from numpy.typing import NDArray
 from ._checks import described
 from ._select import kernels
 from .errors import KernelError
-from .reference.readout import Said
+
+if TYPE_CHECKING:
+    from .reference.readout import Said
 
 __all__ = ["Readout", "readout"]
 

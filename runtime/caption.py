@@ -20,7 +20,7 @@ from .errors import BackendError, BundleError, InputError
 from .manifest import Captioner
 from .values import Array, Caption
 
-__all__ = ["Captions", "captions_of"]
+__all__ = ["Captions"]
 
 
 class Captions:
@@ -174,13 +174,6 @@ class Captions:
                 fix = "Export the bundle again"
                 raise BundleError(f"{file} cannot be used as a tokenizer", found=str(error)[:200], fix=fix) from error
         return self._words
-
-
-def captions_of(
-    captioner: Captioner | None, session: Callable[[str], Session], read: Callable[[str], bytes]
-) -> Captions | None:
-    """The stage of a manifest, if it has a captioner."""
-    return None if captioner is None else Captions(captioner, session, read)
 
 
 def _whole(name: str, value: object, most: int) -> int:

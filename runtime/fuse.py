@@ -8,9 +8,11 @@ from types import MappingProxyType
 import numpy as np
 
 from .backends import Feed, Session
+from .errors import InputError
+from .manifest import Manifest
 from .values import Array, numbers
 
-__all__ = ["Fuser"]
+__all__ = ["Fuser", "fusion_kind"]
 
 
 class Fuser:
@@ -42,3 +44,13 @@ class Fuser:
             age[place] = old or 0.0
         self._run(self._feeds)
         self.runs += 1
+
+
+def fusion_kind(asked: str | None, manifest: Manifest) -> str | None:
+    """The kind that is asked for, or the manifest's; None in a bundle without fusion."""
+    if manifest.fusion is None and asked is None:
+        return None
+    kinds, default = manifest.fused.kinds, manifest.fused.default
+    if asked is not None and asked not in kinds:
+        raise InputError("This bundle has no such fusion kind", found=asked, expected=f"one of {', '.join(kinds)}")
+    return default if asked is None else asked

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any
 
-from .errors import InputError
+from .errors import InputError, unknown_modality
 from .values import Packet, Snapshot
 
-__all__ = ["take_in", "unknown_modality"]
+__all__ = ["take_in"]
 
 
 def take_in(values: Mapping[str, Any], time_s: float | None, names: Sequence[str]) -> Snapshot:
@@ -48,13 +47,6 @@ def take_in(values: Mapping[str, Any], time_s: float | None, names: Sequence[str
                 fix="Use one clock for both",
             )
     return Snapshot(now, packets, ages)
-
-
-def unknown_modality(name: str, names: Sequence[str]) -> InputError:
-    """The error that names the nearest known modality."""
-    near = get_close_matches(name, names, n=1, cutoff=0.5)
-    fix = f"Did you mean {near[0]}?" if near else None
-    return InputError("This bundle has no such modality", found=name, expected=f"some of {', '.join(names)}", fix=fix)
 
 
 def _stamped(name: str, value: Any, now: float) -> Packet:

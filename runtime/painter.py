@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from difflib import get_close_matches
 from typing import Any
 
 import numpy as np
@@ -11,7 +10,7 @@ import numpy as np
 from .backends import Session
 from .canvas import mask_tensors, start_picture
 from .diffuse import Origin, Sampler, Settings
-from .errors import InputError
+from .errors import InputError, did_you_mean
 from .manifest import Manifest, OnePassDecoder
 from .one_pass import OnePass
 from .prompts import Condition, Prompts
@@ -119,9 +118,10 @@ class Painter:
 def _known(given: Mapping[str, Any], *names: str) -> None:
     for name in given:
         if name not in names:
-            near = get_close_matches(name, names, n=1)
-            fix = f"Did you mean {near[0]}?" if near else None
-            raise InputError("This bundle does not draw from that", found=name, expected=" and ".join(names), fix=fix)
+            raise InputError(
+                "This bundle does not draw from that", found=name, expected=" and ".join(names),
+                fix=did_you_mean(name, names),
+            )  # fmt: skip
 
 
 def _needed(given: Mapping[str, Any], name: str, what: str) -> Any:

@@ -1,5 +1,7 @@
 """`load` a bundle, and the `Pipeline` that it gives: the only place where the stages meet.
 
+Stages that a bundle, or a caller, does without are not imported.
+
 with load("road.chiasm") as pipeline:
     result = pipeline(image=frame, text="Dispatch: the left exit is blocked.")
     for result in pipeline.stream({"image": "camera:0", "audio": "mic:"}): ...
@@ -15,23 +17,26 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from time import perf_counter
 from types import MappingProxyType
-from typing import Any, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Literal, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .backends import SessionOptions
 from .bundle import Bundle, open_bundle, resolve_bundle
-from .caption import captions_of
 from .errors import BackendError, InputError
-from .intake import take_in, unknown_modality
+from .fuse import fusion_kind
+from .intake import take_in
 from .manifest import Manifest
-from .painter import Painter
 from .senses import Senses
 from .sessions import Sessions, check_threads, open_sessions
-from .sources import Source, open_source
 from .stream import Stream
 from .values import Asked, Caption, Generation, Result, Snapshot
+
+if TYPE_CHECKING:
+    from .caption import Captions
+    from .painter import Painter
+    from .sources import Source
 
 __all__ = ["Pipeline", "load"]
 
@@ -78,15 +83,23 @@ class Pipeline:
         manifest = bundle.manifest
         self.bundle = bundle
         self.cache = cache
-        self.fusion = _fusion_kind(fusion, manifest)
+        self.fusion = fusion_kind(fusion, manifest)
         self._sessions = sessions
         self._lock = threading.Lock()
         self._senses = Senses(bundle, sessions, self.fusion, cache=cache)
         self.modalities = self._senses.names
-        if decoder is not None and manifest.decoder is None:
+        self._painter: Painter | None = None
+        if manifest.decoder is not None:
+            from .painter import Painter
+
+            self._painter = Painter(manifest, sessions.get, bundle.read, decoder)
+        elif decoder is not None:
             raise InputError("This bundle cannot generate", found=f"decoder {decoder!r}", expected="no decoder")
-        self._painter = None if manifest.decoder is None else Painter(manifest, sessions.get, bundle.read, decoder)
-        self._captions = captions_of(manifest.captioner, sessions.get, bundle.read)
+        self._captions: Captions | None = None
+        if manifest.captioner is not None:
+            from .caption import Captions
+
+            self._captions = Captions(manifest.captioner, sessions.get, bundle.read)
         self._closed = False
 
     @property
@@ -164,7 +177,10 @@ class Pipeline:
         `clock`; "every": of any modality), or `rate_hz` steps a second. Files run on their own clock and drop nothing;
         with `realtime`, or beside a live source, the wall clock paces them. `seconds` ends it early. See stream.py.
         """
-        known, opened = self.manifest.modalities, self._open_sources(sources)
+        from .sources import open_sources
+
+        known = self.manifest.modalities
+        opened = open_sources(sources, {modality.name: modality for modality in known})
         return Stream(opened, known, self.step, rate_hz=rate_hz, clock=clock, realtime=realtime, seconds=seconds)
 
     def generate(
@@ -264,21 +280,6 @@ class Pipeline:
                 return
             yield cast(_Step, step)
 
-    def _open_sources(self, sources: Iterable[Source] | Mapping[str, Source | str]) -> list[Source]:
-        if not isinstance(sources, Mapping):
-            return list(sources)
-        opened: list[Source] = []
-        try:
-            for name, source in sources.items():
-                if name not in self.modalities:
-                    raise unknown_modality(name, self.modalities)
-                opened.append(open_source(self.bundle.modality(name), source) if isinstance(source, str) else source)
-        except BaseException:
-            for source in opened:
-                source.close()
-            raise
-        return opened
-
     def _must_decide(self) -> None:
         """Raise InputError, which says what the bundle does instead, when it has no fusion; and see below."""
         _ = self.manifest.fused
@@ -287,13 +288,3 @@ class Pipeline:
     def _must_be_open(self) -> None:
         if self._closed:
             raise BackendError("The pipeline is closed", fix="Load the bundle again")
-
-
-def _fusion_kind(asked: str | None, manifest: Manifest) -> str | None:
-    """The kind that is asked for, or the manifest's; None in a bundle without fusion."""
-    if manifest.fusion is None and asked is None:
-        return None
-    kinds, default = manifest.fused.kinds, manifest.fused.default
-    if asked is not None and asked not in kinds:
-        raise InputError("This bundle has no such fusion kind", found=asked, expected=f"one of {', '.join(kinds)}")
-    return default if asked is None else asked

@@ -12,7 +12,6 @@ embedding inside. Nothing is loaded before it is traced: shapes come from the co
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
 from collections.abc import Callable, Mapping
@@ -20,7 +19,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
-from ...runtime.errors import CheckpointError
+from ...runtime.errors import CheckpointError, did_you_mean
 
 if TYPE_CHECKING:
     import torch
@@ -87,9 +86,8 @@ def architecture_of(folder: PipelineFolder) -> Architecture:
     known = {kind: each for each in architectures().values() for kind in each.PIPELINES}
     if folder.kind in known:
         return known[folder.kind]
-    near = difflib.get_close_matches(folder.kind, known, n=1)
     raise CheckpointError(
         f"{folder.path} is a pipeline that chiasm does not know", found=folder.kind or "no _class_name",
         expected=f"one of {', '.join(sorted(known))}",
-        fix=f"Did you mean {near[0]}?" if near else "An architecture is one file in export/diffusion",
+        fix=did_you_mean(folder.kind, known) or "An architecture is one file in export/diffusion",
     )  # fmt: skip

@@ -15,7 +15,6 @@ describe pictures, `captioner(folder, ask) -> Captions`.
 
 from __future__ import annotations
 
-import difflib
 import importlib
 import pkgutil
 from collections import Counter
@@ -24,7 +23,7 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
-from ...runtime.errors import CheckpointError, ExportError
+from ...runtime.errors import CheckpointError, ExportError, did_you_mean
 
 if TYPE_CHECKING:
     import torch
@@ -150,8 +149,8 @@ def family_of(folder: HubFolder) -> tuple[str, Family]:
     known = {kind: (name, family) for name, family in families().items() for kind in family.MODEL_TYPES}
     if folder.model_type in known:
         return known[folder.model_type]
-    near = difflib.get_close_matches(folder.model_type, known, n=1)
-    hint = f"Did you mean {near[0]}? " if near else ""
+    near = did_you_mean(folder.model_type, known)
+    hint = f"{near} " if near else ""
     raise CheckpointError(
         f"{folder.path} is of a family that chiasm does not know",
         found=f"model_type {folder.model_type!r}",

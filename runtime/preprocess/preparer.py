@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from difflib import get_close_matches
 from types import MappingProxyType
 
 import numpy as np
 
-from ..errors import InputError, ManifestError
+from ..errors import InputError, ManifestError, did_you_mean
 from ..manifest import AudioModality, ImageModality, Manifest, Modality, SeriesModality, TextModality
 from ..mel import mel_spec, sound_shape
 from ..modality_rules import is_mask
@@ -48,12 +47,11 @@ class Preparer:
         """
         prepare = self._prepare.get(packet.modality)
         if prepare is None:
-            near = get_close_matches(packet.modality, self._prepare, n=1)
             raise InputError(
                 "no such modality in this bundle",
                 found=repr(packet.modality),
                 expected="one of " + ", ".join(self._prepare),
-                fix=f"Did you mean {near[0]}?" if near else None,
+                fix=did_you_mean(packet.modality, self._prepare),
             )
         return prepare(packet)
 

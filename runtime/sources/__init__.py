@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from ..errors import SourceError
+from ..errors import SourceError, unknown_modality
 from ..manifest import AudioModality, ImageModality, Modality, SeriesModality, TextModality
 from .base import LiveSource, Outage, Source, WindowCutter, existing_file
 from .camera import camera, network_sound, network_video
@@ -38,6 +39,7 @@ __all__ = [
     "WindowCutter",
     "is_live",
     "open_source",
+    "open_sources",
     "read_picture",
 ]
 
@@ -72,6 +74,25 @@ def open_source(
     if isinstance(modality, TextModality):
         return _text(modality, uri, rate)
     return _series(modality, uri, rate)
+
+
+def open_sources(
+    sources: Iterable[Source] | Mapping[str, Source | str], modalities: Mapping[str, Modality]
+) -> list[Source]:
+    """Opened sources as they are; of modality → source or URI, all of them, or none is left open."""
+    if not isinstance(sources, Mapping):
+        return list(sources)
+    opened: list[Source] = []
+    try:
+        for name, source in sources.items():
+            if name not in modalities:
+                raise unknown_modality(name, tuple(modalities))
+            opened.append(open_source(modalities[name], source) if isinstance(source, str) else source)
+    except BaseException:
+        for source in opened:
+            source.close()
+        raise
+    return opened
 
 
 def _image(modality: ImageModality, uri: str, fps: float, timeout_s: float) -> Source:

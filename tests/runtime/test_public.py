@@ -31,13 +31,25 @@ def test_all_is_sorted_complete_and_documented() -> None:
 def test_every_error_is_public() -> None:
     from chiasm.runtime import errors
 
-    assert set(errors.__all__) <= set(chiasm.runtime.__all__)
+    raised = {name for name in errors.__all__ if inspect.isclass(getattr(errors, name))}
+    assert len(raised) == 17
+    assert raised <= set(chiasm.runtime.__all__)
 
 
 def test_nothing_public_is_forgotten() -> None:
-    public = {name for name, item in vars(chiasm.runtime).items()
+    known = {name: getattr(chiasm.runtime, name) for name in dir(chiasm.runtime)}
+    public = {name for name, item in known.items()
               if not name.startswith("_") and not inspect.ismodule(item) and name != "annotations"}  # fmt: skip
     assert public == set(chiasm.runtime.__all__)
+
+
+def test_what_a_decision_does_without_is_not_imported() -> None:
+    later = "index", "zero_shot", "sinks", "sources", "painter", "caption", "diffuse"
+    code = "import sys, chiasm.runtime as r; print([m for m in {0!r} if 'chiasm.runtime.' + m in sys.modules])"
+    assert _python(code.format(later)) == "[]"
+    assert _python("import chiasm.runtime as r; print(r.open_source.__module__)") == "chiasm.runtime.sources"
+    with pytest.raises(AttributeError, match="no attribute 'nothing'"):
+        _ = chiasm.runtime.nothing
 
 
 def test_chiasm_passes_on_its_names() -> None:
