@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Protocol
 
 import typer
 
-from ..runtime.errors import InputError, did_you_mean
+from ..runtime.errors import InputError
+from ..runtime.hints import did_you_mean
 
 if TYPE_CHECKING:
     from rich.console import Console

@@ -43,7 +43,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from ..runtime.errors import ExportError, MissingExtraError, did_you_mean
+from ..runtime.errors import ExportError, MissingExtraError
+from ..runtime.hints import did_you_mean
 
 __all__ = [
     "CaptionsRecipe", "DecoderRecipe", "ExportRecipe", "FusionRecipe", "HeadRecipe", "ModalityRecipe", "ModelRecipe",

@@ -23,8 +23,6 @@ A message says what was found, what was expected and what to do next; the comman
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-
 __all__ = [
     "BackendError",
     "BundleError",
@@ -43,8 +41,6 @@ __all__ = [
     "SourceError",
     "ToleranceError",
     "UnsafePathError",
-    "did_you_mean",
-    "unknown_modality",
 ]
 
 
@@ -135,19 +131,3 @@ class MissingExtraError(ChiasmError):
             f"{purpose} needs the package {package}, which is not installed",
             fix=f"Run: pip install 'chiasm[{extra}]'",
         )
-
-
-def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str | None:
-    """The known name that a misspelt one was perhaps meant to be, as a sentence; None when none is near."""
-    from difflib import get_close_matches  # only where something is wrong
-
-    near = get_close_matches(name, list(known), n=1, cutoff=0.5)
-    return f"Did you mean {prefix}{near[0]}?" if near else None
-
-
-def unknown_modality(name: str, names: Sequence[str]) -> InputError:
-    """The error that names the nearest known modality."""
-    return InputError(
-        "This bundle has no such modality", found=name, expected=f"some of {', '.join(names)}",
-        fix=did_you_mean(name, names),
-    )  # fmt: skip

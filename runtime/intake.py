@@ -6,7 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from .errors import InputError, unknown_modality
+from .errors import InputError
+from .hints import unknown_modality
 from .values import Packet, Snapshot
 
 __all__ = ["take_in"]

@@ -10,7 +10,8 @@ import numpy as np
 from .backends import Session
 from .canvas import mask_tensors, start_picture
 from .diffuse import Origin, Sampler, Settings
-from .errors import InputError, did_you_mean
+from .errors import InputError
+from .hints import did_you_mean
 from .manifest import Manifest, OnePassDecoder
 from .one_pass import OnePass
 from .prompts import Condition, Prompts

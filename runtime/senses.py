@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 from ..kernels.readout import readout
 from .bundle import Bundle
 from .encode import Encoder
-from .errors import NoModalityError, unknown_modality
+from .errors import NoModalityError
 from .fuse import Fuser
 from .heads import Heads
+from .hints import unknown_modality
 from .preprocess import Preparer
 from .sessions import Sessions
 from .values import Embeddings, Result, Snapshot

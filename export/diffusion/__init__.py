@@ -19,7 +19,8 @@ from dataclasses import dataclass
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
-from ...runtime.errors import CheckpointError, did_you_mean
+from ...runtime.errors import CheckpointError
+from ...runtime.hints import did_you_mean
 
 if TYPE_CHECKING:
     import torch

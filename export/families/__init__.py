@@ -23,7 +23,8 @@ from dataclasses import dataclass, field
 from functools import cache
 from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
-from ...runtime.errors import CheckpointError, ExportError, did_you_mean
+from ...runtime.errors import CheckpointError, ExportError
+from ...runtime.hints import did_you_mean
 
 if TYPE_CHECKING:
     import torch

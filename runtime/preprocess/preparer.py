@@ -7,7 +7,8 @@ from types import MappingProxyType
 
 import numpy as np
 
-from ..errors import InputError, ManifestError, did_you_mean
+from ..errors import InputError, ManifestError
+from ..hints import did_you_mean
 from ..manifest import AudioModality, ImageModality, Manifest, Modality, SeriesModality, TextModality
 from ..mel import mel_spec, sound_shape
 from ..modality_rules import is_mask

@@ -17,7 +17,8 @@ import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from ..errors import SourceError, unknown_modality
+from ..errors import SourceError
+from ..hints import unknown_modality
 from ..manifest import AudioModality, ImageModality, Modality, SeriesModality, TextModality
 from .base import LiveSource, Outage, Source, WindowCutter, existing_file
 from .camera import camera, network_sound, network_video
