@@ -14,16 +14,25 @@ from typing import Any
 from ..graphs import Graph
 from ..model import Model, as_model
 from .affine import fold_affine
+from .gelu import gelu_by_tanh
+from .moments import normalise_by_moments
 from .padding import cut_padding
 from .patches import patches_as_products
 from .reading import read_tokens_only
+from .spectrum import convolve_in_spectrum
+from .taps import drop_taps
 
 __all__ = ["for_all", "for_cpu", "without_padding"]
 
 Rewrite = Callable[[Graph], int]
 
-FOR_ALL: dict[str, Rewrite] = {"affine": fold_affine, "reading": read_tokens_only}
-FOR_CPU: dict[str, Rewrite] = {"patches": patches_as_products}
+FOR_ALL: dict[str, Rewrite] = {"affine": fold_affine, "taps": drop_taps, "reading": read_tokens_only}
+FOR_CPU: dict[str, Rewrite] = {
+    "patches": patches_as_products,
+    "moments": normalise_by_moments,
+    "spectrum": convolve_in_spectrum,
+    "gelu": gelu_by_tanh,
+}
 LAST: dict[str, Rewrite] = {"padding": cut_padding}
 
 

@@ -11,7 +11,7 @@ from onnx import helper
 from ..graphs import Graph
 from ..model import infer
 
-__all__ = ["ONE_BY_ONE", "View", "attribute", "is_mark", "same_axis", "whole"]
+__all__ = ["ONE_BY_ONE", "View", "assign", "attribute", "is_mark", "same_axis", "whole"]
 
 ONE_BY_ONE = frozenset(["Relu", "Sigmoid", "Tanh", "Gelu", "Erf", "Exp", "Log", "Sqrt", "Neg", "Abs", "HardSigmoid",
                         "HardSwish", "Softplus", "Elu", "LeakyRelu", "Reciprocal", "Identity"])  # fmt: skip
@@ -73,3 +73,10 @@ def same_axis(shape: Sequence[int], other: Sequence[int], axis: int) -> int | No
     front = int(np.prod(other[:axis]))
     same = [at for at, size in enumerate(shape) if size == other[axis] and int(np.prod(shape[:at])) == front]
     return same[0] if same else None
+
+
+def assign(node: Any, **values: Any) -> None:
+    """Set attributes of a node, in place of those it had."""
+    kept = [each for each in node.attribute if each.name not in values]
+    del node.attribute[:]
+    node.attribute.extend([*kept, *(helper.make_attribute(name, value) for name, value in values.items())])
