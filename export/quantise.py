@@ -26,6 +26,7 @@ from ..runtime.values import Array
 from .graphs import Graph
 from .int8_weights import Memo, per_channel, per_row, remember
 from .model import Model
+from .moved import Moved
 from .precision import before_log
 
 __all__ = ["candidates", "dynamic_int8", "static_int8", "static_tensors", "transposed"]
@@ -117,21 +118,19 @@ def dynamic_int8(model: Any, nodes: Collection[str], memo: Memo | None = None) -
     graph, memo = Graph(model), {} if memo is None else memo
     _tables(graph, nodes, memo)
     made: list[Any] = []
-    inputs: dict[str, Any] = {}
+    moved = Moved(graph)
     weights: dict[tuple[str, bool], tuple[str, str]] = {}
     for node in graph.nodes:
         if node.name not in nodes:
             made.append(node)
             continue
-        if node.input[0] not in inputs:
-            inputs[node.input[0]] = graph.node("DynamicQuantizeLinear", [node.input[0]], f"{node.input[0]}.u8", 3)
-            made.append(inputs[node.input[0]])
+        source = moved.quantised(node.input[0], made)
         stem, turned = key = (node.input[1], transposed(node))
         if key not in weights:
             weight = graph.constants[stem].T if turned else graph.constants[stem]
             whole, scales = remember(memo, (*key, "product"), partial(per_channel, weight, 1))
             weights[key] = (graph.constant(f"{stem}.int8", whole), graph.constant(f"{stem}.scale", scales))
-        made += _dynamic_product(graph, node, inputs[node.input[0]].output, weights[key])
+        made += _dynamic_product(graph, node, source, weights[key])
     graph.nodes = made
     return graph.save()
 

@@ -25,7 +25,7 @@ from .pack import Specs, make_manifest
 from .precision import FAR, compress, to_fp16
 from .ranges import Observed, peaks
 from .report import Refused
-from .rewrite import for_cpu
+from .rewrite import for_cpu, for_fp32
 from .sessions import Runner, run_all, runnable
 from .settings import Settings
 from .shelf import Shelf
@@ -143,7 +143,7 @@ class Workshop:
         """The FP32 graph, held to torch; the module is gone when this returns."""
         module = source.load()
         raw, model = self.shelf.settle(to_onnx(module, source.interface, part, self.settings.opset))
-        graph = self.shelf.keep(compress(model))
+        graph = self.shelf.keep(compress(for_fp32(model)[0]))
         runner = Runner(graph)
         allowed = pace(self.settings, seconds_of(runner, source.interface.inputs))
         tell(f"collecting what {part} is fed with", 0.3)
@@ -206,7 +206,7 @@ class Workshop:
         work = self.works[part]
         model = parse(work.source) if model is None else model
         if precision == "int8-cpu":
-            model, _ = for_cpu(model)
+            model, _ = for_cpu(model, seen=self.calibration.real)
         if precision not in work.seen:
             work.seen[precision] = look(model, work.feeds, self.shelf, precision, static=self.calibration.real)
         found = self._quantised(work, model, tolerance, precision)

@@ -11,7 +11,7 @@ from onnx import helper
 from ..graphs import Graph
 from ..model import infer
 
-__all__ = ["ONE_BY_ONE", "View", "assign", "attribute", "is_mark", "same_axis", "whole"]
+__all__ = ["ONE_BY_ONE", "View", "assign", "attribute", "carry", "is_mark", "same_axis", "whole"]
 
 ONE_BY_ONE = frozenset(["Relu", "Sigmoid", "Tanh", "Gelu", "Erf", "Exp", "Log", "Sqrt", "Neg", "Abs", "HardSigmoid",
                         "HardSwish", "Softplus", "Elu", "LeakyRelu", "Reciprocal", "Identity"])  # fmt: skip
@@ -80,3 +80,16 @@ def assign(node: Any, **values: Any) -> None:
     kept = [each for each in node.attribute if each.name not in values]
     del node.attribute[:]
     node.attribute.extend([*kept, *(helper.make_attribute(name, value) for name, value in values.items())])
+
+
+def carry(graph: Graph, view: View, name: str, form: str) -> tuple[str, str]:
+    """Let what looks at one value at a time read `form`, the values of tensor `name` in another order, instead of it.
+
+    As far as each is the only reader; gives the last tensor's name, which nothing makes any more, and its other form.
+    """
+    reader = view.reader(name)
+    while reader is not None and reader.op_type in ONE_BY_ONE:
+        reader.input[0], name = form, reader.output[0]
+        form = reader.output[0] = graph.fresh(f"{name}.form")
+        reader = view.reader(name)
+    return name, form

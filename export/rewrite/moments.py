@@ -16,7 +16,7 @@ import numpy as np
 from onnx import TensorProto
 
 from ..graphs import Graph
-from ._match import ONE_BY_ONE, View, attribute
+from ._match import View, attribute, carry
 
 __all__ = ["normalise_by_moments"]
 
@@ -91,17 +91,8 @@ def _rewrite(graph: Graph, view: View, node: Any, norm: Any, old: list[Any]) -> 
     weights = add("Transpose", add("Cast", whole, name="plain", to=TensorProto.FLOAT), name="weights", perm=[0, 2, 1])
 
     rows = add("MatMul", add("Transpose", windows, name="rows", perm=[0, 2, 1]), weights, name="product")
-    _turn_back(graph, view, norm.output[0], rows, made)
-    graph.nodes = [each for each in graph.nodes if all(each is not gone for gone in old)] + made
-
-
-def _turn_back(graph: Graph, view: View, name: str, rows: str, made: list[Any]) -> None:
-    """Rows (B, T, C) become `name` (B, C, T), behind all that looks at one value at a time."""
-    reader = view.reader(name)
-    while reader is not None and reader.op_type in ONE_BY_ONE:
-        reader.input[0], name = rows, reader.output[0]
-        rows = reader.output[0] = graph.fresh(f"{name}.rows")
-        reader = view.reader(name)
-    turn = graph.node("Transpose", [rows], f"{name}.turn", perm=[0, 2, 1])
+    name, rows = carry(graph, view, norm.output[0], rows)
+    turn = graph.node("Transpose", [rows], f"{stem}.turn", perm=[0, 2, 1])
     turn.output[0] = name
     made.append(turn)
+    graph.nodes = [each for each in graph.nodes if all(each is not gone for gone in old)] + made
