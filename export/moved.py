@@ -15,7 +15,7 @@ _MOVES = frozenset(["Reshape", "Slice", "Transpose", "Squeeze", "Unsqueeze", "Co
 
 
 class Moved:
-    """The quantised form of activations: uint8 values, scale, zero point. `nodes`: what makes those asked for so far."""
+    """The quantised form of activations: uint8 values, scale, zero point; each is made once."""
 
     def __init__(self, graph: Graph) -> None:
         self.graph = graph

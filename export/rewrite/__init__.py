@@ -1,8 +1,8 @@
 """Rewrites of an FP32 graph that compute the same in less time; each is a function graph → number of places changed.
 
 `for_all`: less work by standard operators that every reader of a bundle takes: they go into every variant.
-`for_fp32`: where it stays FP32, too. `for_cpu`: before a graph is quantised for CPUs; GPUs have better ways of their own. `without_padding`: after that,
-since sizes within the graph hang on the data from then on.
+`for_fp32`: what is stored in FP32. `for_cpu`: before a graph is quantised for CPUs; GPUs have better ways of their own.
+`without_padding`: after that, since sizes within the graph hang on the data from then on.
 What each gained, and what was tried and gained nothing, is in docs/export.md.
 """
 

@@ -40,7 +40,7 @@ def normalise_by_moments(graph: Graph) -> int:
 
 
 def _norm(view: View, node: Any) -> tuple[Any, list[Any]] | None:
-    """The normalisation, and all nodes up to it, with what looks at one value at a time after it; None where none fits."""
+    """The normalisation behind a thin convolution, and all nodes from one to the other; None where that is not so."""
     weight = view.graph.constants.get(node.input[1])
     made = view.shapes.get(node.output[0], ())
     if weight is None or weight.ndim != 3 or weight.dtype != np.float32 or attribute(node, "group", 1) != 1:
@@ -51,13 +51,12 @@ def _norm(view: View, node: Any) -> tuple[Any, list[Any]] | None:
     chain, after = [node], view.reader(node.output[0])
     if after is not None and after.op_type == "Reshape" and view.shapes.get(after.output[0]) == made:
         chain, after = [node, after], view.reader(after.output[0])
-    if after is None or after.op_type != "InstanceNormalization" or not {*after.input[1:]} <= view.graph.constants.keys():
-        return None
-    return after, [*chain, after]
+    fits = after is not None and after.op_type == "InstanceNormalization"
+    return (after, [*chain, after]) if fits and {*after.input[1:]} <= view.graph.constants.keys() else None
 
 
 def _rewrite(graph: Graph, view: View, node: Any, norm: Any, old: list[Any]) -> None:
-    """Windows (B, P + 1, T) less their means, the last row all ones; weights (B, C, P + 1), the last column the shift."""
+    """Windows (B, P + 1, T) less their means, the last row ones; weights (B, C, P + 1), the last column the shift."""
     stem = node.name
     made: list[Any] = []
 

@@ -60,7 +60,7 @@ class _Plan:
         taps from front − K + 1 to front.
         """
         taps = self.weight.shape[2]
-        return max(self.size + self.front, self.made + taps - 1 - self.front)
+        return int(max(self.size + self.front, self.made + taps - 1 - self.front))
 
     @property
     def frequencies(self) -> int:
@@ -68,7 +68,7 @@ class _Plan:
         return self.length // 2 + 1
 
     def nodes(self, graph: Graph) -> list[Any]:
-        """(B, C, T) → (B, T, C) → (B, F, 2, G, c) → (B, F, G, 2, 1, c) → (B, F, G, 2, 1, 2·e) → (B, T', E) → (B, E, T').
+        """(B, C, T) → (B, T, C) → (B, F, 2, G, c) → (B, F, G, 2, 1, c) → (B, F, G, 2, 1, 2·e) → (B, T', E), turned.
 
         Real and imaginary parts of the signal meet those of the weights; the last product adds up what belongs
         together.
@@ -78,7 +78,7 @@ class _Plan:
         stem = self.node.name
         forth, weights, back = self._matrices()
         turn = graph.node("Transpose", [self.node.input[0]], f"{stem}.rows", perm=[0, 2, 1])
-        made = [turn, graph.node("MatMul", [graph.constant(f"{stem}.forth", forth), turn.output[0]], f"{stem}.spectrum")]
+        made = [turn, graph.node("MatMul", [graph.constant(f"{stem}.forth", forth), turn.output[0]], f"{stem}.forth")]
 
         def then(operator: str, *others: str, name: str, **attributes: Any) -> None:
             made.append(graph.node(operator, [made[-1].output[0], *others], f"{stem}.{name}", **attributes))

@@ -62,7 +62,7 @@ def _change(graph: Graph, view: View, node: Any) -> bool:
     reader = view.reader(node.output[0])
     shorter = _cut(view, reader, axes) if reader is not None and reader.op_type == "Slice" else None
     narrow = [axis.narrow() for axis in shorter or axes]
-    if narrow == axes:
+    if narrow == axes and shorter is None:
         return False
     kept = (slice(None), slice(None), *(slice(axis.first, axis.end) for axis in narrow))
     node.input[1] = graph.constant(f"{node.name}.taps", graph.constants[node.input[1]][kept])

@@ -288,8 +288,8 @@ def test_what_every_variant_gets_and_what_cpus_get(traced: Traced) -> None:
     whole = traced("clip", "image", "pooled")
     every, first = for_all(whole)
     made, second = for_cpu(every)
-    assert first == {"affine": 0, "reading": 4}
-    assert second == {"patches": 1}
-    assert for_cpu(made)[1] == {"patches": 0}
+    assert first == {"affine": 0, "taps": 0, "reading": 4}
+    assert second == {"patches": 1, "moments": 0, "spectrum": 0, "gelu": 0}
+    assert not any(for_cpu(made)[1].values())
     _same(whole, made, [{"pixels": normal(1, 1, 3, 32, 32)}])
     assert without_padding(made)[1] == {}
