@@ -29,7 +29,7 @@ __all__ = ["for_all", "for_cpu", "for_fp32", "without_padding"]
 Rewrite = Callable[[Graph], int]
 
 FOR_ALL: dict[str, Rewrite] = {"affine": fold_affine, "taps": drop_taps, "reading": read_tokens_only}
-FOR_FP32: dict[str, Rewrite] = {"flat": convolve_flat}
+FOR_FP32: dict[str, Rewrite] = {"spectrum": convolve_in_spectrum, "flat": convolve_flat}
 FOR_CPU: dict[str, Rewrite] = {
     "patches": patches_as_products,
     "moments": normalise_by_moments,
