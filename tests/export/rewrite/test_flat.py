@@ -9,6 +9,7 @@ import pytest
 
 pytest.importorskip("onnx", reason="the export package's extra")
 
+from chiasm.export.rewrite import for_all, for_cpu, for_fp32
 from chiasm.export.rewrite.flat import convolve_flat
 from graphs import model, normal
 from rewriting import farthest, kinds, rewritten
@@ -48,6 +49,12 @@ def test_a_result_between_them_that_leaves_the_graph_keeps_its_shape() -> None:
     made, count = rewritten(whole, convolve_flat)
     assert count == 2
     assert farthest(whole, made, {"x": normal(4, 1, 256, 401)}) < 1e-5
+
+
+def test_only_what_is_stored_in_fp32_is_flat() -> None:
+    whole = _chain()
+    assert for_fp32(whole)[1] == {"spectrum": 0, "flat": 2}
+    assert "Squeeze" not in kinds(for_all(whole)[0]) + kinds(for_cpu(whole)[0])
 
 
 @pytest.mark.parametrize("whole", [_chain(wide=64), model(
