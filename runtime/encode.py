@@ -12,14 +12,15 @@ __all__ = ["Encoder"]
 
 
 class Encoder:
-    """Prepares and encodes packets of one modality; `runs` counts how often the encoder ran.
+    """Prepares and encodes packets of one modality; `runs` counts how often the encoder ran, `seconds` is
+    what it took the last time.
 
     `embedding` (D,) is the session's own buffer, after `bring` where the session has that. `feed` is what fusion is fed
     with: the tokens where the session keeps them, zeros while the modality is absent.
     """
 
     __slots__ = ("_encoding", "_feeds", "_next", "_packet", "_prepare", "_preparing", "_results", "_run", "_silent",
-                 "bring", "embedding", "feed", "modality", "runs")  # fmt: skip
+                 "bring", "embedding", "feed", "modality", "runs", "seconds")  # fmt: skip
 
     def __init__(self, modality: str, session: Session, prepare: Callable[[Packet], Mapping[str, Array]]) -> None:
         self.modality = modality
@@ -27,6 +28,7 @@ class Encoder:
         self.embedding = session.results["embedding"].reshape(-1)
         self.bring = session.bring
         self.runs = 0
+        self.seconds = 0.0
         self._preparing, self._encoding = "preprocess." + modality, "encode." + modality
         self._run, self._results = session.run, session.results
         self._prepare = prepare
@@ -55,7 +57,7 @@ class Encoder:
         """Encode what is ready. `timings` gets the seconds of both stages."""
         start = perf_counter()
         self._run(self._feeds)
-        timings[self._encoding] = perf_counter() - start
+        self.seconds = timings[self._encoding] = perf_counter() - start
         self.runs += 1
         self._packet, self._silent = self._next, False
 

@@ -16,6 +16,7 @@ from .errors import NoModalityError
 from .fuse import Fuser
 from .heads import Heads
 from .hints import unknown_modality
+from .overlap import Overlap
 from .preprocess import Preparer
 from .sessions import Sessions
 from .values import Embeddings, Result, Snapshot
@@ -26,7 +27,9 @@ __all__ = ["Senses"]
 class Senses:
     """Opens the session of every encoder, of one fusion kind (None: the bundle has no fusion) and of the heads."""
 
-    def __init__(self, bundle: Bundle, sessions: Sessions, fusion: str | None, *, cache: bool) -> None:
+    def __init__(
+        self, bundle: Bundle, sessions: Sessions, fusion: str | None, *, cache: bool, overlap: bool = True
+    ) -> None:
         manifest = bundle.manifest
         self.cache = cache
         self.names = tuple(m.name for m in manifest.modalities) if manifest.fusion is None else manifest.fusion.order
@@ -41,6 +44,7 @@ class Senses:
         self._order = tuple((name, encoder, self._max_age[name]) for name, encoder in self._encoders.items())
         self._embeddings = {name: encoder.embedding.data for name, encoder in self._encoders.items()}
         self._far = [encoder.bring for encoder in self._encoders.values() if encoder.bring is not None]
+        self._overlap = Overlap(allowed=overlap)
         tokens = {name: encoder.feed for name, encoder in self._encoders.items()}
         self._fusion = None if fusion is None else manifest.fused.kinds[fusion]
         self._fuser = None if self._fusion is None else Fuser(sessions.get(self._fusion), self.names, tokens)
@@ -108,8 +112,7 @@ class Senses:
                     encoder.run(timings)
                 else:
                     ready.append(encoder)
-        for encoder in ready:
-            encoder.run(timings)
+        self._overlap.run(ready, timings)
         if not ages or len(packets) > len(ages):
             self._explain(snapshot, ages)
         return ages, ran
@@ -121,6 +124,10 @@ class Senses:
     def state(self, ages: Mapping[str, float]) -> NDArray[np.float32]:
         """The fused state (1, S) of what was encoded, which the next call overwrites."""
         return self._fuse(ages).results["state"]
+
+    def close(self) -> None:
+        """End the threads of its own; sessions belong to whoever opened them."""
+        self._overlap.close()
 
     def _fuse(self, ages: Mapping[str, float]) -> Fuser:
         assert self._fuser is not None  # the pipeline asks first whether there is a fusion

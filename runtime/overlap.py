@@ -1,0 +1,113 @@
+"""The encoders of a step on a CPU: one after the other, or two at a time, whichever takes less time here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from time import perf_counter
+from typing import TYPE_CHECKING, Any
+
+from .encode import Encoder
+
+if TYPE_CHECKING:
+    from concurrent.futures import Executor
+
+__all__ = ["Overlap"]
+
+WORTH_S = 0.002
+"""Only when two encoders took as long as this: waking a thread takes 0.02 to 0.1 ms."""
+TRIES = 4
+"""Steps of each way, in turn, before one is chosen for a set of encoders by its shortest step."""
+CLEARLY = 0.97
+"""Two at a time must take less than this share."""
+
+
+class _Trial:
+    """What steps of one set of encoders took, in seconds: `apart` one after the other, `beside` two at a time."""
+
+    __slots__ = ("apart", "beside")
+
+    def __init__(self) -> None:
+        self.apart: list[float] = []
+        self.beside: list[float] = []
+
+    @property
+    def side_by_side(self) -> bool:
+        """How the next step is to be run."""
+        if len(self.beside) < TRIES:
+            return len(self.beside) < len(self.apart)
+        return min(self.beside) < CLEARLY * min(self.apart)
+
+    def note(self, seconds: float, *, beside: bool) -> None:
+        if len(self.beside) < TRIES:
+            (self.beside if beside else self.apart).append(seconds)
+
+
+class Overlap:
+    """Runs encoders that are ready. A network seldom keeps all cores busy; another one fills its gaps.
+
+    What they give does not depend on it, and `timings` has what each took, which is more when they share the cores.
+    `allowed` false: always one after the other.
+    """
+
+    def __init__(self, *, allowed: bool = True) -> None:
+        self._allowed = allowed
+        self._trials: dict[tuple[str, ...], _Trial] = {}
+        self._helper: Executor | None = None
+
+    def run(self, ready: Sequence[Encoder], timings: dict[str, float]) -> None:
+        """Encode what is ready. Raises what an encoder raises, after all have ended."""
+        if not self._allowed or not _two_are_long(ready):
+            for encoder in ready:
+                encoder.run(timings)
+            return
+        key = tuple(encoder.modality for encoder in ready)
+        trial = self._trials.get(key) or self._trials.setdefault(key, _Trial())
+        beside, start = trial.side_by_side, perf_counter()
+        if beside:
+            self._run_beside(ready, timings)
+        else:
+            for encoder in ready:
+                encoder.run(timings)
+        trial.note(perf_counter() - start, beside=beside)
+
+    def _run_beside(self, ready: Sequence[Encoder], timings: dict[str, float]) -> None:
+        """This thread and another one take the next encoder, the longest first, until none is left."""
+        left = sorted(ready, key=lambda encoder: encoder.seconds)
+
+        def work() -> None:
+            while left:
+                try:
+                    encoder = left.pop()
+                except IndexError:  # the other one was faster
+                    return
+                try:
+                    encoder.run(timings)
+                except BaseException:
+                    left.clear()
+                    raise
+
+        other = self._executor().submit(work)
+        try:
+            work()
+        finally:
+            other.result()
+
+    def _executor(self) -> Any:
+        if self._helper is None:
+            from concurrent.futures import ThreadPoolExecutor
+
+            self._helper = ThreadPoolExecutor(1, "chiasm-encoder")
+        return self._helper
+
+    def close(self) -> None:
+        """End the other thread; a second call does nothing."""
+        if self._helper is not None:
+            self._helper.shutdown()
+            self._helper = None
+
+
+def _two_are_long(encoders: Sequence[Encoder]) -> bool:
+    longest = 0
+    for encoder in encoders:
+        longest += encoder.seconds >= WORTH_S
+    return longest > 1
