@@ -19,7 +19,7 @@ from ..runtime.errors import ExportError
 from ..runtime.manifest import DiffusionDecoder, ImageModality, Manifest
 from ..runtime.preprocess import Preparer
 from ..runtime.values import Array, OnnxGraph, Packet
-from .caption_feeds import CaptionFeeds
+from .caption_feeds import CaptionFeeds, Run
 from .drawing_feeds import DrawingFeeds, drawing_parts
 from .sessions import Runner
 
@@ -124,7 +124,7 @@ class PartFeeds:
         self._known: dict[str, list[Feeds]] = {}
         self._captions = None if manifest.captioner is None else CaptionFeeds(manifest.captioner, self._random)
 
-    def take(self, part: str, run: Runner, count: int, trajectories: int | None = None) -> list[Feeds]:
+    def take(self, part: str, run: Run, count: int, trajectories: int | None = None) -> list[Feeds]:
         """Up to `count` feeds of `part`; `run` is its FP32 graph. `trajectories`: generations that feed it."""
         manifest = self._manifest
         if self._drawing is not None and part in self._drawing.parts:
@@ -147,7 +147,7 @@ class PartFeeds:
             raise ExportError(f"Nothing feeds the part {part!r}", fix="Order parts as data meet them.")
         return self._known[part][:count]
 
-    def _encode(self, part: str, run: Runner, count: int) -> list[Feeds]:
+    def _encode(self, part: str, run: Run, count: int) -> list[Feeds]:
         feeds: list[Feeds] = []
         for each in self._manifest.modalities:
             if each.part == part:
@@ -155,7 +155,7 @@ class PartFeeds:
                 self._tokens[each.name] = [run(feed)["tokens"].copy() for feed in feeds]
         return feeds
 
-    def _decide(self, run: Runner, count: int) -> None:
+    def _decide(self, run: Run, count: int) -> None:
         self._states = [run(each)["state"].copy() for each in self._fused]
         if isinstance(self._manifest.decoder, DiffusionDecoder):
             asked = _conditions(self._manifest, self._tokens, count)
@@ -210,7 +210,7 @@ def _conditions(manifest: Manifest, tokens: Mapping[str, Sequence[Array]], count
 
 def _decoder(
     decoder: DiffusionDecoder,
-    denoiser: Runner,
+    denoiser: Run,
     states: Sequence[Array],
     count: int,
     random: np.random.Generator,

@@ -25,11 +25,11 @@ from ..runtime.manifest import (
 )
 from ..runtime.preprocess.text import TextPreparer
 from ..runtime.values import Array, Packet
-from .sessions import Runner
 
 __all__ = ["PICTURE", "PROMPT", "DrawingFeeds", "captured", "drawing_parts"]
 
 Feeds = dict[str, Array]
+Run = Callable[[Feeds], dict[str, Array]]
 PROMPT, PICTURE = "prompt", "picture"
 """What the captures of a decoder are called where those of a modality have its name."""
 _SLOW_STEPS = 4
@@ -92,7 +92,7 @@ class DrawingFeeds:
         self._ends: list[Feeds] = []
         self.parts = frozenset(drawing_parts(self._decoder))
 
-    def take(self, part: str, run: Runner, count: int, trajectories: int | None = None) -> list[Feeds]:
+    def take(self, part: str, run: Run, count: int, trajectories: int | None = None) -> list[Feeds]:
         """Up to `count` feeds of `part`; `run` is its FP32 graph. `trajectories`: generations that feed it."""
         decoder = self._decoder
         if isinstance(decoder, OnePassDecoder):
@@ -115,7 +115,7 @@ class DrawingFeeds:
             feed = {"source": np.array(prepared_picture(picture, decoder.source))}
             yield feed | {each.name: self._normal(each.shape) for each in noise}
 
-    def _encode(self, decoder: DiffusionDecoder, name: str, run: Runner, count: int) -> list[Feeds]:
+    def _encode(self, decoder: DiffusionDecoder, name: str, run: Run, count: int) -> list[Feeds]:
         """All texts are encoded, for the denoiser; the feeds are those of the first, the empty one among them."""
         prompt = decoder.prompts[name]
         words = _Words(prompt.tokenizer, prompt.length, prompt.pad_id)
@@ -129,7 +129,7 @@ class DrawingFeeds:
             feeds.append(feed)
         return feeds[:count]
 
-    def _sample(self, decoder: DiffusionDecoder, run: Runner, count: int, trajectories: int | None) -> list[Feeds]:
+    def _sample(self, decoder: DiffusionDecoder, run: Run, count: int, trajectories: int | None) -> list[Feeds]:
         """What the denoiser is fed with on the way, each number of steps in turn; every second way is guided."""
         wanted = {spec.name for spec in self._inputs[decoder.denoiser]}
         conditions = [{name: value for name, value in each.items() if name in wanted} for each in self._conditions]
@@ -169,7 +169,7 @@ class DrawingFeeds:
         return extra
 
     def _way(
-        self, decoder: DiffusionDecoder, run: Runner, plan: Plan, feeds: Feeds, away: Feeds | None, seen: list[Feeds]
+        self, decoder: DiffusionDecoder, run: Run, plan: Plan, feeds: Feeds, away: Feeds | None, seen: list[Feeds]
     ) -> Feeds:
         """One generation, as the runtime makes it; its last latents."""
         guidance = decoder.guidance if decoder.guidance > 1.0 else min(2.0, decoder.guidance_range[1])

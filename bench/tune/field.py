@@ -3,82 +3,37 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
 from msgspec.structs import asdict
 
 from ...export.calibrate import Feeds
-from ...runtime.backends import Backend, Session, SessionOptions, available, candidates, open_backend
+from ...runtime.backends import Session, SessionOptions, candidates
 from ...runtime.backends.ort import threads_for, usable_threads
-from ...runtime.bundle import Bundle
 from ...runtime.errors import BackendError
 from ...runtime.tuned import Choice
+from .budget import Budget
 from .footprint import footprint
-from .judge import FP32, Judge, Kind, kind_name
+from .judge import Judge
+from .opener import FP32, PLAIN, Kind, Opener, kind_name, kind_of
 from .race import Lane, Rules, race
-from .state import PartResult, Row, Wish
+from .state import REFERENCE, PartResult, Row, Wish
 
-__all__ = ["Field", "Opener", "clock_of", "rank", "words"]
+__all__ = ["Field", "clock_of", "rank", "words"]
 
-_TOGETHER = 3 * 2**29
-"""Bytes of graphs that are open at the same time."""
 _ON, _NEAR = 2, 1.01
 """How many of the first heat get their settings varied; how much slower a plainer candidate may be and still lead."""
-_PLAIN = ("fp32", "fp16", "int8-cpu", "int8-trt")
-
-
-class Opener:
-    """Sessions of a bundle's parts in any choice; backends are kept, sessions are the caller's."""
-
-    def __init__(self, bundle: Bundle) -> None:
-        self.bundle = bundle
-        self.absent = {name: why for name, why in available().items() if why is not None}
-        self._backends: dict[tuple[str, SessionOptions], Backend] = {}
-        self._kept: dict[tuple[str, Kind], Session] = {}
-
-    def backend(self, name: str, options: SessionOptions) -> Backend:
-        """Opened once for each set of options."""
-        if (name, options) not in self._backends:
-            self._backends[name, options] = open_backend(name, options)
-        return self._backends[name, options]
-
-    def open(self, part: str, choice: Choice) -> Session:
-        """A new session. Raises BackendError."""
-        spec = self.bundle.manifest.parts[part]
-        backend = self.backend(choice.backend, choice.options)
-        return backend.open(self.bundle.graph(part, choice.precision), spec.inputs, spec.outputs)
-
-    def judged(self, part: str, kind: Kind) -> Session:
-        """A session on one thread that is kept until `release`, to judge answers with."""
-        if (part, kind) not in self._kept:
-            self._kept[part, kind] = self.open(part, Choice(kind[1], kind[0], threads=1))
-        return self._kept[part, kind]
-
-    def release(self) -> None:
-        """Close what was kept."""
-        while self._kept:
-            self._kept.popitem()[1].close()
-
-    def close(self) -> None:
-        """Close sessions that were kept, then backends."""
-        self.release()
-        while self._backends:
-            self._backends.popitem()[1].close()
-
-    def kinds(self, part: str) -> Iterator[Kind]:
-        """Every variant on every backend that is here, may be chosen by measurement, and says that it runs it."""
-        there = [each.precision for each in self.bundle.manifest.parts[part].variants]
-        for name in candidates(usable_threads()):
-            if name not in self.absent:
-                runs = self.backend(name, SessionOptions()).precisions()
-                yield from ((name, precision) for precision in _PLAIN if precision in runs and precision in there)
-
-    def unrun(self, part: str) -> list[str]:
-        """Variants that no backend here runs."""
-        run = {precision for _, precision in self.kinds(part)}
-        return [v.precision for v in self.bundle.manifest.parts[part].variants if v.precision not in run]
+_CHANGES = 3
+"""Changes to each of those, for planning."""
+_FEW = 4
+"""Rounds, warm-up included, without which opening a candidate is not worth it."""
+_TOGETHER = 12
+"""Sessions that are raced at the same time, if there is memory for them."""
+_BRIEF = 0.25
+"""Seconds that a race may take in any case: many rounds of small graphs, two of others."""
+_FOOTPRINT_S = 2.0
 
 
 def clock_of(objective: str) -> Callable[[], float]:
@@ -97,78 +52,179 @@ def words(choice: Choice) -> str:
 
 @dataclass
 class Field:
-    """Measures one part. `wall` and `clock` in seconds; tests hand in their own."""
+    """Measures parts within `budget`. `clock` in seconds is what is compared; tests hand in their own."""
 
     opener: Opener
     judge: Judge
     wish: Wish
     rules: Rules
-    wall: Callable[[], float] = time.perf_counter
+    budget: Budget
     clock: Callable[[], float] | None = None
 
-    def measure(self, part: str, feeds: Sequence[Feeds], advance: Callable[[float], object]) -> PartResult:
-        """Judge every variant, race those that are inside the drop, and rank them."""
-        result = PartResult([])
-        fit = [kind for kind in self.opener.kinds(part) if self._judged(part, kind, feeds, result)]
-        advance(0.3)
-        self.opener.release()
-        settings = candidates(usable_threads())
-        nbytes = self.opener.bundle.graph(part, "fp32").nbytes
-        reference = Choice("fp32", "ort", threads=threads_for(nbytes, None))
-        first = [_choice(kind, options) for kind in fit for options in settings[kind[0]][0]]
-        lanes = self._heat(part, nbytes, reference, first, feeds, lambda share: advance(0.3 + 0.4 * share))
-        best = sorted((each for each in lanes if not lanes[each].beaten), key=lambda each: lanes[each].ratio)[:_ON]
-        more = [_changed(each, change) for each in best for change in settings[each.backend][1]]
-        if more:
-            final = self._heat(part, nbytes, reference, [*best, *more], feeds, lambda s: advance(0.7 + 0.3 * s))
-            lanes |= final
-        rows = [_row(choice, lane, lanes, result) for choice, lane in lanes.items()]
-        result.rows = rank(rows, reference) + result.rows
-        return result
-
-    def _judged(self, part: str, kind: Kind, feeds: Sequence[Feeds], result: PartResult) -> bool:
-        """Whether a variant on a backend opens and is inside the drop; what it costs goes into the result."""
+    def judged(self, part: str, kind: Kind, feeds: Sequence[Feeds], result: PartResult) -> None:
+        """Judge one kind alone; what it costs goes into the result, a refusal among its rows."""
         plain = Row(Choice(kind[1], kind[0]), verdict="refused")
         try:
             cost = self.judge.alone(part, kind, feeds)
+            self._probe(part, kind, feeds)
         except BackendError as error:
+            if kind == FP32:
+                raise
             plain.why = str(error)
             result.rows.append(plain)
-            return False
-        result.lost[kind_name(kind)] = {"": cost.drop, **cost.lost}
-        result.shift[kind_name(kind)] = cost.shift
-        if kind == FP32 or cost.drop <= self.wish.max_drop + 1e-9:
-            return True
-        plain.drop, plain.where = cost.drop, cost.where
-        plain.why = f"outside the drop: loses {cost.drop:.3g} ({cost.where}), allowed {self.wish.max_drop:g}"
-        result.rows.append(plain)
-        return False
+            return
+        name = kind_name(kind)
+        result.lost[name], result.shift[name] = {"": cost.drop, **cost.lost}, cost.shift
+        result.seconds[name] = self.opener.opening[part, kind], self.opener.running[part, kind]
+        if kind != FP32 and cost.drop > self.wish.max_drop + 1e-9:
+            plain.drop, plain.where = cost.drop, cost.where
+            plain.why = f"outside the drop: loses {cost.drop:.3g} ({cost.where}), allowed {self.wish.max_drop:g}"
+            result.rows.append(plain)
+
+    def _probe(self, part: str, kind: Kind, feeds: Sequence[Feeds]) -> None:
+        """Time one run where judging did not."""
+        if (part, kind) not in self.opener.running:
+            (session,) = self.opener.judged((part, kind))
+            before = self.budget.wall()
+            session.run(feeds[0])
+            self.opener.running[part, kind] = self.budget.wall() - before
+
+    def needs(self, part: str, result: PartResult) -> tuple[float, float]:
+        """Seconds of racing a part: of the first heat, of the second with its two fastest."""
+        if self.wish.objective == "memory":
+            return _FOOTPRINT_S * len(self._first(part, result)), _FOOTPRINT_S * _ON * _CHANGES
+        first = self._first(part, result)
+        varied = [kind for kind in self._fit(part, result) if candidates(usable_threads())[kind[0]][1]]
+        reference = self.opener.reference(part)
+        quick = min(varied, key=lambda kind: result.seconds[kind_name(kind)][1], default=None)
+        second = [] if quick is None else [Choice(quick[1], quick[0])] * _ON * (1 + _CHANGES)
+        enough = self.rules.fewest + 2
+        one, two = (self._cost(part, result, [reference, *each], enough) for each in (first, second))
+        return one, two
+
+    def least(self, part: str, result: PartResult) -> float:
+        """Seconds without which nothing can be said of a part: of its likeliest candidate beside the reference."""
+        reference = self.opener.reference(part)
+        rivals = [each for each in self._first(part, result) if each != reference]
+        likeliest = sorted(rivals, key=lambda each: self._run(part, result, each))[:1]
+        return _FOOTPRINT_S if self.wish.objective == "memory" else self._cost(part, result, [reference, *likeliest], 8)
+
+    def measure(
+        self, part: str, feeds: Sequence[Feeds], result: PartResult, end: float, advance: Callable[[float], object]
+    ) -> None:
+        """Race what is inside the drop until `end`, on the budget's clock, and rank it into the result."""
+        reference = self.opener.reference(part)
+        heats = self.needs(part, result)
+        now = self.budget.wall()
+        half = now + (end - now) * heats[0] / max(sum(heats), 1e-9)
+        first = self._first(part, result)
+        lanes = self._heat(part, result, reference, first, feeds, half, lambda share: advance(0.6 * share))
+        settings = candidates(usable_threads())
+        best = sorted((each for each in lanes if not lanes[each].beaten), key=lambda each: lanes[each].ratio)[:_ON]
+        more = [_changed(each, change) for each in best for change in settings[each.backend][1]]
+        if more:
+            lanes |= self._heat(part, result, reference, [*best, *more], feeds, end, lambda s: advance(0.6 + 0.4 * s))
+        result.rows = self._rows(part, reference, [*first, *more], lanes, result)
+        result.raced = True
+
+    def _rows(
+        self, part: str, reference: Choice, choices: Sequence[Choice], lanes: Mapping[Choice, Lane], result: PartResult
+    ) -> list[Row]:
+        """All candidates ranked; after them those that there was no time for, then those that were refused."""
+        rows = [_row(choice, lane, result) for choice, lane in lanes.items()]
+        if reference not in lanes:
+            seconds = result.seconds[kind_name(FP32)][1]
+            rows.append(Row(reference, 1.0, 1.0, 1.0, 1e3 * seconds, 0, 0.0))
+        untried = [each for each in dict.fromkeys(choices) if each not in lanes and each != reference]
+        if untried:
+            count = len(dict.fromkeys([reference, *choices]))
+            self.budget.cut("not raced", f"{part} {len(untried)} of {count}")
+        raced = [] if self.wish.objective == "memory" or len(lanes) == 1 else lanes.values()
+        if any(lane.hurried or lane.rounds < self.rules.fewest for lane in raced):
+            self.budget.cut(f"fewer than {self.rules.fewest} rounds", part)
+        late = [Row(each, verdict="untried", why="not raced: no time was left") for each in untried]
+        return [*rank(rows, reference), *late, *result.rows]
+
+    def _fit(self, part: str, result: PartResult) -> list[Kind]:
+        """Kinds that were judged and not refused."""
+        refused = {kind_of(row.choice) for row in result.rows}
+        return [each for each in self.opener.kinds(part) if kind_name(each) in result.lost and each not in refused]
+
+    def _first(self, part: str, result: PartResult) -> list[Choice]:
+        settings = candidates(usable_threads())
+        return [_choice(kind, options) for kind in self._fit(part, result) for options in settings[kind[0]][0]]
+
+    def _cost(self, part: str, result: PartResult, choices: Sequence[Choice], rounds: int) -> float:
+        """Seconds that opening and so many rounds take, by what judging took; more rounds where that is quick."""
+        whole = 0.0
+        for each in choices:
+            run = self._run(part, result, each)
+            whole += result.seconds[kind_name(kind_of(each))][0] + max(rounds * run, min(self.rules.rounds * run, 0.1))
+        return whole
+
+    def _run(self, part: str, result: PartResult, choice: Choice) -> float:
+        """Seconds of one run as far as judging can tell; fewer threads than it had are thought to take as much longer."""
+        usual = threads_for(self.opener.size(part, choice.precision), None)
+        return result.seconds[kind_name(kind_of(choice))][1] * max(1.0, usual / (choice.threads or usual))
 
     def _heat(
-        self, part: str, nbytes: int, reference: Choice, choices: Sequence[Choice], feeds: Sequence[Feeds],
-        advance: Callable[[float], object],
+        self, part: str, result: PartResult, reference: Choice, choices: Sequence[Choice], feeds: Sequence[Feeds],
+        end: float, advance: Callable[[float], object],
     ) -> dict[Choice, Lane]:  # fmt: skip
-        """Race choices against the reference, so many at a time as memory allows."""
+        """Race choices against the reference, as many at a time as memory has room for, the likeliest first.
+
+        The fastest of one batch runs in the next, so that losers leave early there too.
+        """
         rivals = [each for each in dict.fromkeys(choices) if each != reference]
+        rivals.sort(key=lambda each: self._run(part, result, each))
         if self.wish.objective == "memory":
-            return footprint(self.opener.bundle.path, part, [reference, *rivals], advance)
-        size = max(1, _TOGETHER // max(nbytes, 1) - 1)
-        batches = [rivals[at : at + size] for at in range(0, len(rivals), size)] or [[]]
+            late = lambda: self.budget.wall() > end  # noqa: E731
+            return footprint(self.opener.bundle.path, part, [reference, *rivals], advance, late)
         found: dict[Choice, Lane] = {}
-        for index, batch in enumerate(batches):
-            rules = replace(self.rules, seconds=self.rules.seconds / len(batches))
-            done = lambda share, index=index: advance((index + share) / len(batches))  # noqa: E731
-            found |= self._batch(part, [reference, *batch], feeds, rules, done)
+        leader: list[Choice] = []
+        while rivals or not found:
+            batch = self._batch(part, result, [reference, *leader], rivals, end)
+            if len(batch) == 1 + len(leader) and (found or rivals):
+                break
+            rivals = [each for each in rivals if each not in batch]
+            done, share = len(found), len(batch) / (len(batch) + len(rivals))
+            now = self.budget.wall()
+
+            def one(now_done: float, done: int = done, batch: int = len(batch), later: int = len(rivals)) -> None:
+                advance((done + now_done * batch) / (done + batch + later))
+
+            for choice, lane in self._race(part, batch, feeds, now + (end - now) * share, one).items():
+                if choice not in found or lane.beaten or lane.rounds > found[choice].rounds:
+                    found[choice] = lane
+            ahead = [each for each, lane in found.items() if not lane.beaten and each != reference and lane.ratio < 1.0]
+            leader = sorted(ahead, key=lambda each: found[each].ratio)[:1]
         return found
 
     def _batch(
-        self, part: str, choices: Sequence[Choice], feeds: Sequence[Feeds], rules: Rules,
+        self, part: str, result: PartResult, always: Sequence[Choice], rivals: Sequence[Choice], end: float
+    ) -> list[Choice]:
+        """Those who always run, and the first of the rivals, as far as memory and time go; one fits in any case."""
+        batch = list(always)
+        for each in rivals:
+            sizes = sum(self.opener.size(part, one.precision) for one in (*batch, each))
+            crowded = sizes > self.opener.room or len(batch) >= _TOGETHER
+            if crowded and len(batch) > len(always):
+                break
+            if self.budget.wall() + self._cost(part, result, [*batch, each], _FEW) > end:
+                break
+            batch.append(each)
+        return batch
+
+    def _race(
+        self, part: str, choices: Sequence[Choice], feeds: Sequence[Feeds], end: float,
         advance: Callable[[float], object],
     ) -> dict[Choice, Lane]:  # fmt: skip
-        sessions = [self.opener.open(part, each) for each in choices]
+        sessions: list[Session] = []
         try:
+            sessions.extend(self.opener.open(part, each) for each in choices)
             runs = [partial(_run, session, feeds) for session in sessions]
-            lanes = race(runs, rules, self.clock or clock_of(self.wish.objective), self.wall, advance)
+            rules = replace(self.rules, seconds=max(end - self.budget.wall(), _BRIEF))
+            lanes = race(runs, rules, self.clock or clock_of(self.wish.objective), self.budget.wall, advance)
         finally:
             for session in sessions:
                 session.close()
@@ -187,11 +243,12 @@ def _changed(choice: Choice, change: Mapping[str, object]) -> Choice:
     return Choice(**{**asdict(choice), **change})
 
 
-def _row(choice: Choice, lane: Lane, lanes: Mapping[Choice, Lane], result: PartResult) -> Row:
-    drop = result.lost.get(kind_name((choice.backend, choice.precision)), {}).get("")
+def _row(choice: Choice, lane: Lane, result: PartResult) -> Row:
+    drop = result.lost.get(kind_name(kind_of(choice)), {}).get("")
     row = Row(choice, lane.ratio, lane.low, lane.high, 1e3 * lane.seconds, lane.rounds, drop)
     if lane.beaten is not None:
         row.verdict = "slower"
+        row.why = f"looked slower than others after {lane.rounds} rounds, when time ran short" if lane.hurried else ""
     return row
 
 
@@ -204,13 +261,13 @@ def rank(rows: Sequence[Row], reference: Choice) -> list[Row]:
         assert row.ratio is not None
         assert row.high is not None
         if row.choice == reference:
-            row.verdict, row.why = "fit", "the reference"
+            row.verdict, row.why = "fit", REFERENCE
         elif row.low is not None and row.low > 1.0:
             row.verdict, row.why = "slower", f"slower than FP32: {row.ratio:.2f} times [{row.low:.2f}, {row.high:.2f}]"
         elif row.high >= 1.0:
             row.verdict, row.why = "slower", f"not surely faster than FP32: {row.low:.2f} to {row.high:.2f} times"
         elif row.verdict == "slower":
-            row.why = f"slower than others, after {row.rounds} rounds"
+            row.why = row.why or f"slower than others, after {row.rounds} rounds"
     fit = sorted((row for row in rows if row.verdict == "fit"), key=lambda row: row.ratio or 0.0)
     near = [row for row in fit if (row.ratio or 0.0) <= (fit[0].ratio or 0.0) * _NEAR]
     first = min(near, key=lambda row: _plainness(row.choice))
@@ -224,7 +281,7 @@ def _plainness(choice: Choice) -> tuple[object, ...]:
         0 if choice.backend == FP32[0] else 1 + list(usual).index(choice.backend) if choice.backend in usual else 9
     )
     return (
-        _PLAIN.index(choice.precision),
+        PLAIN.index(choice.precision),
         backend,
         choice.threads or 0,
         choice.spinning,

@@ -23,11 +23,14 @@ _RUNS, _LEAST = 3, 0.1
 
 
 def footprint(
-    path: Path, part: str, choices: Sequence[Choice], advance: Callable[[float], object]
-) -> dict[Choice, Lane]:
-    """MiB of each choice as lanes whose ratio is to the first; nothing is raced."""
+    path: Path, part: str, choices: Sequence[Choice], advance: Callable[[float], object],
+    late: Callable[[], bool] = lambda: False,
+) -> dict[Choice, Lane]:  # fmt: skip
+    """MiB of each choice as lanes whose ratio is to the first; nothing is raced. Once it is `late` no more open."""
     found: dict[Choice, float] = {}
     for index, choice in enumerate(choices):
+        if index > 0 and late():
+            break
         found[choice] = _grown(path, part, choice)
         advance((index + 1) / len(choices))
     first = found[choices[0]]

@@ -7,6 +7,9 @@ bound that order statistics give (Hahn and Meeker 1991, section 5.2: P(fewer tha
 binomial). The error is shared out over all looks and candidates (Bonferroni), so that the fastest is dropped with a
 probability of at most `error`, if rounds are independent.
 
+Where the time does not allow the rounds that this takes, the slower half leaves after two rounds, four, eight
+(sequential halving: Karnin, Koren and Somekh 2013); that promises nothing, and the lane says so (`hurried`).
+
 For p99 the times are divided by the reference's median around their round, and quantiles compared, not pairs.
 """
 
@@ -25,29 +28,41 @@ __all__ = ["Lane", "Rules", "beside", "race", "rank_below"]
 
 _NEAR = 4
 """Rounds to each side whose median of the reference stands for the machine's speed, for p99."""
+_WARM, _LEAST = 2, 2
+"""Rounds that are not counted; rounds that are run whatever time they take."""
 
 
 @dataclass(frozen=True)
 class Rules:
     """How long a race goes on. `error`: the chance that the fastest is dropped; `level`: of the intervals shown.
 
-    `rounds`: at most; `fewest`: before anybody leaves; `look`: rounds between looks; `seconds`: at most; `quantile` 0.5
-    or 0.99. The reference, candidate 0, runs to the end.
+    `rounds`: at most; `fewest`: before anybody is surely slower; `growth`: of the rounds from one look to the next;
+    `seconds`: at most, warm-up included, beyond two rounds; `quantile` 0.5 or 0.99. The reference, candidate 0, runs to
+    the end.
     """
 
     rounds: int = 200
-    fewest: int = 20
-    look: int = 10
+    fewest: int = 14
+    growth: float = 1.4
     seconds: float = math.inf
     error: float = 0.01
     level: float = 0.99
     quantile: float = 0.5
 
+    @property
+    def looks(self) -> list[int]:
+        """After how many rounds it is asked who is surely slower."""
+        found = [self.fewest]
+        while found[-1] * self.growth <= self.rounds:
+            found.append(math.ceil(found[-1] * self.growth))
+        return found
+
 
 @dataclass
 class Lane:
     """One candidate's race. `ratio` to the reference with the interval `low` to `high`; `seconds`: the quantile of its
-    own times; `beaten`: by whom, in how many rounds; None: it ran to the end."""
+    own times; `beaten`: by whom, in how many rounds; None: it ran to the end. `hurried`: it left because time ran
+    short, while it looked slower."""
 
     times: list[float] = field(default_factory=list)
     ratio: float = math.nan
@@ -55,6 +70,7 @@ class Lane:
     high: float = math.nan
     seconds: float = math.nan
     beaten: tuple[int, int] | None = None
+    hurried: bool = False
 
     @property
     def rounds(self) -> int:
@@ -70,21 +86,21 @@ def race(
     advance: Callable[[float], object] = lambda share: None,
 ) -> list[Lane]:
     """Race `runs`, each called with the round's number; the first is the reference. `clock` times them (seconds),
-    `wall` ends the race. Two warm-up rounds are not counted."""
-    lanes = [Lane() for _ in runs]
-    for warm in range(2):
+    `wall` ends the race. Two warm-up rounds are not counted, but take of its time."""
+    lanes, start, looks = [Lane() for _ in runs], wall(), rules.looks
+    for warm in range(_WARM):
         for run in runs:
             run(warm)
-    start, looks = wall(), max(1, rules.rounds // rules.look)
     for index in range(rules.rounds):
+        before = wall()
         _round(runs, lanes, index, clock)
-        spent = wall() - start
-        if (index + 1) % rules.look == 0 and index + 1 >= rules.fewest:
-            _eliminate(lanes, rules, rules.error / (looks * max(1, len(lanes) - 1)))
-            advance(max((index + 1) / rules.rounds, min(1.0, spent / rules.seconds)))
-            if all(lane.beaten for lane in lanes[1:]):
-                break
-        if spent > rules.seconds and index + 1 >= rules.fewest:
+        done, spent = index + 1, wall() - start
+        if done in looks:
+            _eliminate(lanes, rules, rules.error / (len(looks) * max(1, len(lanes) - 1)))
+        elif _LEAST <= done < rules.fewest and done & (done - 1) == 0:
+            _hurry(lanes, rules, (rules.seconds - spent) / ((rules.fewest - done) * max(wall() - before, 1e-9)))
+        advance(max(done / rules.rounds, min(1.0, spent / rules.seconds)))
+        if all(lane.beaten for lane in lanes[1:]) or (spent > rules.seconds and done >= _LEAST):
             break
     for lane in lanes:
         _summarise(lane, lanes[0], rules)
@@ -111,6 +127,17 @@ def _eliminate(lanes: Sequence[Lane], rules: Rules, error: float) -> None:
     for which in running:
         if which != best and _surely_slower(values[which], values[best], rules.quantile, error):
             lanes[which].beaten = best, lanes[which].rounds
+
+
+def _hurry(lanes: Sequence[Lane], rules: Rules, share: float) -> None:
+    """Let the slower half of the others go when rounds as long as the last one fit into what is left only `share` times
+    as often as they should."""
+    rivals = [which for which, lane in enumerate(lanes) if which > 0 and lane.beaten is None]
+    if share >= 1.0 or len(rivals) < 2:
+        return
+    by_speed = sorted(rivals, key=lambda which: float(np.median(_relative(lanes[which], lanes[0], rules))))
+    for which in by_speed[(len(rivals) + 1) // 2 :]:
+        lanes[which].beaten, lanes[which].hurried = (by_speed[0], lanes[which].rounds), True
 
 
 def _surely_slower(values: Array, best: Array, quantile: float, error: float) -> bool:

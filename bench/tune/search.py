@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
@@ -10,32 +10,31 @@ from typing import Any
 
 import msgspec
 
-from ...export.calibrate import Calibration, Feeds, parts_in_order
-from ...export.sessions import Runner
-from ...export.verify import check_feeds
+from ...export.calibrate import Calibration
 from ...runtime.bundle import Bundle
-from ...runtime.errors import ExportError, InputError
+from ...runtime.errors import InputError
 from ...runtime.manifest import Manifest
 from ...runtime.sinks import write_file
 from ...runtime.tuned import Choice, Tuned, basis_of, encode, tuned_folder
-from .field import Field, Opener
+from .budget import Budget
+from .field import Field
 from .judge import Judge
+from .opener import Opener
+from .plans import combine, kinds_of
 from .race import Rules
+from .stages import Advance, collect, judge_parts, race_parts
 from .state import PartResult, Progress, Whole, Wish, partial_file, resume, save
-from .whole import against_singles, combine
+from .whole import against_singles
 
 __all__ = ["OBJECTIVES", "Finding", "default_out", "tune"]
 
 OBJECTIVES = ("latency", "p99", "throughput", "memory")
-_FEEDS = 8
-_WHOLE = 0.2
-"""Share of the budget for the run beside single settings."""
-_HEATS = 2
 
 
 @dataclass(frozen=True)
 class Finding:
-    """What was chosen and all that was measured. `cost`: drop of the whole and where; `notes`: what to know of it."""
+    """What was chosen and all that was measured. `cost`: drop of the whole and where; `notes`: what to know of it;
+    `short`: what the budget was too small for, and what would do; `seconds`: that it took."""
 
     tuned: Tuned
     parts: Mapping[str, PartResult]
@@ -44,6 +43,8 @@ class Finding:
     where: str
     judged: str
     notes: Sequence[str]
+    short: str | None
+    seconds: float
 
 
 def default_out(bundle: Bundle) -> Path:
@@ -56,42 +57,70 @@ def tune(
     calibration: Calibration,
     wish: Wish,
     out: Path,
-    progress: Callable[[str, float], object] = lambda title, share: None,
+    progress: Advance = lambda title, share: None,
+    budget: Budget | None = None,
 ) -> Finding:
-    """Measure, choose, and write `out`. An interrupted run goes on after the last part that it finished."""
+    """Measure, choose, and write `out`, within the wish's time; `budget` is that time when some of it is spent already.
+
+    An interrupted run goes on where it was, with a budget of its own.
+    """
     _check(wish, bundle.manifest)
-    basis = basis_of(bundle)
+    basis, budget = basis_of(bundle), budget or Budget(wish.budget_s)
     state = resume(out, basis, wish)
-    opener = Opener(bundle)
+    opener = Opener(bundle, budget.wall)
     try:
-        judge = Judge(bundle, calibration, opener.judged)
+        judge = Judge(bundle, calibration, opener)
         notes = [*calibration.notes, *(f"backend {name} is not here: {why}" for name, why in opener.absent.items())]
-        rules = _rules(wish, len(_wanted(bundle.manifest)))
-        field = Field(opener, judge, wish, rules)
-        notes += _measure_parts(field, bundle, calibration, state, out, progress)
-        progress("all parts together", 0.85)
+        rules = _rules(wish)
+        field = Field(opener, judge, wish, rules, budget)
+        notes += _measure(field, bundle, calibration, state, out, progress)
+        progress("all parts together", 0.82)
         plan, cost, told = combine(state.parts, judge.cost, wish.max_drop)
         notes += told
         whole = None
         if wish.objective != "memory":
-            progress("beside single settings", 0.9)
-            last = replace(rules, seconds=_WHOLE * wish.budget_s)
-            plan, whole, told = against_singles(opener, judge, plan, state.parts, wish.max_drop, wish.objective, last)
+            progress("beside single settings", 0.85)
+            plan, whole, told = against_singles(
+                opener, judge, plan, state.parts, wish.max_drop, wish.objective, rules, budget
+            )
             notes += told
-            cost = judge.cost({part: (choice.backend, choice.precision) for part, choice in plan.items()})
+            cost = judge.cost(kinds_of(plan, judge.parts))
     finally:
         opener.close()
-    evidence = {"judged": judge.basis, "drop": cost.drop, "where": cost.where, "whole": whole, "parts": state.parts,
-                "notes": notes, "wish": wish}  # fmt: skip
-    tuned = _written(basis, wish, plan, evidence)
+    found = Finding(
+        _empty(basis, wish, plan), state.parts, whole, cost.drop, cost.where, judge.basis, notes, budget.verdict(),
+        round(budget.spent, 1),
+    )  # fmt: skip
+    return _written(found, wish, out)
+
+
+def _measure(
+    field: Field, bundle: Bundle, calibration: Calibration, state: Progress, out: Path, progress: Advance
+) -> list[str]:
+    """Fill `state`, saving it after each step; what could not be tuned, and why."""
+    feeds, notes = collect(field, bundle, calibration, state, progress)
+    judge_parts(field, feeds, state, out, progress)
+    race_parts(field, feeds, state, field.rules, out, progress)
+    save(state, out)
+    notes += [f"{part}: {name} is not run by any backend here" for part in feeds for name in field.opener.unrun(part)]
+    rest = [part for part in bundle.manifest.parts if part not in state.parts]
+    return [*notes, f"run as without tuning: {', '.join(rest)}"] if rest else notes
+
+
+def _empty(basis: Any, wish: Wish, plan: dict[str, Choice]) -> Tuned:
+    when = datetime.now(timezone.utc).isoformat(timespec="seconds")
+    return Tuned(basis, wish.objective, wish.max_drop, when, plan)
+
+
+def _written(found: Finding, wish: Wish, out: Path) -> Finding:
+    """The same with its evidence, in `out`; what an interrupted run would have gone on from is gone."""
+    evidence = {"judged": found.judged, "drop": found.drop, "where": found.where, "whole": found.whole,
+                "parts": found.parts, "notes": found.notes, "short": found.short, "seconds": found.seconds,
+                "wish": wish}  # fmt: skip
+    tuned = msgspec.structs.replace(found.tuned, evidence=msgspec.Raw(msgspec.json.encode(evidence)))
     write_file(out, encode(tuned))
     partial_file(out).unlink(missing_ok=True)
-    return Finding(tuned, state.parts, whole, cost.drop, cost.where, judge.basis, notes)
-
-
-def _written(basis: Any, wish: Wish, plan: dict[str, Choice], evidence: Mapping[str, object]) -> Tuned:
-    when = datetime.now(timezone.utc).isoformat(timespec="seconds")
-    return Tuned(basis, wish.objective, wish.max_drop, when, plan, msgspec.Raw(msgspec.json.encode(evidence)))
+    return replace(found, tuned=tuned)
 
 
 def _check(wish: Wish, manifest: Manifest) -> None:
@@ -104,49 +133,8 @@ def _check(wish: Wish, manifest: Manifest) -> None:
             raise InputError(f"Part {name} has no FP32 variant to compare with", fix="Export the bundle with fp32")
 
 
-def _rules(wish: Wish, parts: int) -> Rules:
-    """A race's share of the budget; tails need more rounds before they say anything."""
-    seconds = (1 - _WHOLE) * wish.budget_s / (max(1, parts) * _HEATS)
+def _rules(wish: Wish) -> Rules:
+    """Tails need more rounds before they say anything."""
     if wish.objective == "p99":
-        return Rules(rounds=1000, fewest=100, look=50, seconds=seconds, error=0.05, quantile=0.99)
-    return Rules(seconds=seconds)
-
-
-def _wanted(manifest: Manifest) -> list[str]:
-    """The parts that are tuned: those of decisions and of the decoder, of fusion only the default kind."""
-    kinds = {} if manifest.fusion is None else manifest.fusion.kinds
-    other = {part for kind, part in kinds.items() if manifest.fusion is not None and kind != manifest.fusion.default}
-    return [part for part in parts_in_order(manifest) if part not in other]
-
-
-def _measure_parts(
-    field: Field, bundle: Bundle, calibration: Calibration, state: Progress, out: Path,
-    progress: Callable[[str, float], object],
-) -> list[str]:  # fmt: skip
-    """Fill `state`, saving it after each part; what could not be tuned, and why."""
-    wanted, notes = _wanted(bundle.manifest), []
-    source = check_feeds(bundle.manifest, bundle.read, calibration, _FEEDS)
-    for index, part in enumerate(wanted):
-        try:
-            feeds: list[Feeds] = source.take(part, _runner(bundle, part), _FEEDS)
-        except ExportError as error:
-            notes.append(f"{part} is not tuned: {error}")
-            continue
-        if part in state.parts:
-            continue
-
-        def advance(share: float, part: str = part, index: int = index) -> None:
-            progress(f"measuring {part}", 0.85 * (index + share) / len(wanted))
-
-        advance(0.0)
-        state.parts[part] = field.measure(part, feeds, advance)
-        save(state, out)
-    notes += [
-        f"{part}: {name} is not run by any backend here" for part in state.parts for name in field.opener.unrun(part)
-    ]
-    rest = [part for part in bundle.manifest.parts if part not in state.parts]
-    return [*notes, f"run as without tuning: {', '.join(rest)}"] if rest else notes
-
-
-def _runner(bundle: Bundle, part: str) -> Runner:
-    return Runner(bundle.graph(part, "fp32"))
+        return Rules(rounds=1000, fewest=100, error=0.05, quantile=0.99)
+    return Rules()

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Literal
 
 import msgspec
 
 from ...runtime.sinks import write_file
 from ...runtime.tuned import Basis, Choice
 
-__all__ = ["PartResult", "Progress", "Row", "Whole", "Wish", "partial_file", "resume", "save"]
+__all__ = ["REFERENCE", "PartResult", "Progress", "Row", "Whole", "Wish", "partial_file", "resume", "save"]
+
+REFERENCE = "the reference"
+"""Why the row that all ratios are to is fit."""
 
 
 class Wish(msgspec.Struct, frozen=True):
-    """What is asked for. `objective`: latency, p99, throughput or memory; `budget_s` of racing; `samples` judged on."""
+    """What is asked for. `objective`: latency, p99, throughput or memory; `budget_s` for all; `samples` judged on."""
 
     max_drop: float = 0.01
     objective: str = "latency"
@@ -24,7 +28,7 @@ class Wish(msgspec.Struct, frozen=True):
 class Row(msgspec.Struct):
     """One candidate of a part. `ratio` to FP32 on ONNX Runtime as it comes, in the unit of the objective, between `low`
     and `high` (99 %); `cost`: ms, or MiB; `drop`: what it costs on the fused answers alone, at `where`; `verdict`:
-    fit, slower or refused, with the reason in `why`."""
+    fit, slower, refused, or untried for lack of time, with the reason in `why`."""
 
     choice: Choice
     ratio: float | None = None
@@ -40,16 +44,20 @@ class Row(msgspec.Struct):
 
 class PartResult(msgspec.Struct):
     """All candidates of one part, those that are fit first, the fastest of them at the top. `lost`: "backend precision"
-    → set of modalities and head ("image+text hazard") → accuracy lost alone; `shift`: how far the fused scores move."""
+    → set of modalities and head ("image+text hazard") → accuracy lost alone; `shift`: how far the fused scores move.
+    `seconds`: of opening and of one run; `raced`: it is done, not just judged."""
 
     rows: list[Row]
     lost: dict[str, dict[str, float]] = {}
     shift: dict[str, float] = {}
+    seconds: dict[str, tuple[float, float]] = {}
+    raced: bool = False
 
 
 class Whole(msgspec.Struct):
     """The parts' own choices beside the best single setting, in one interleaved run of a whole decision: ratio of
-    their times, interval. `taken`: the single setting was faster, and is what was chosen."""
+    their times, interval. `taken`: the single setting was faster, and is what was chosen. `same`: both are the same
+    plan, so that nothing was left to race. `rivals`: single settings that were raced before the last two were."""
 
     single: Choice | None
     ratio: float
@@ -59,13 +67,16 @@ class Whole(msgspec.Struct):
     single_ms: float
     rounds: int
     taken: bool = False
+    same: bool = False
+    rivals: int = 0
 
 
-class Progress(msgspec.Struct):
+class Progress(msgspec.Struct, forbid_unknown_fields=True):
     """A run so far; it is gone on with where basis and wish are the same."""
 
     basis: Basis
     wish: Wish
+    schema: Literal[2]
     parts: dict[str, PartResult] = {}
 
 
@@ -84,5 +95,5 @@ def resume(out: Path, basis: Basis, wish: Wish) -> Progress:
     try:
         found = msgspec.json.decode(partial_file(out).read_bytes(), type=Progress)
     except (OSError, msgspec.MsgspecError):
-        return Progress(basis, wish)
-    return found if (found.basis, found.wish) == (basis, wish) else Progress(basis, wish)
+        return Progress(basis, wish, 2)
+    return found if (found.basis, found.wish) == (basis, wish) else Progress(basis, wish, 2)

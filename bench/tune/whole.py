@@ -1,180 +1,156 @@
-"""Choices put together: inside the drop as a whole, and set beside the best single setting in one interleaved run."""
+"""The plan of the parts' own choices beside the best single setting, in one interleaved run of whole decisions."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
-import numpy as np
-
-from ...runtime.backends import Session, candidates
-from ...runtime.backends.ort import usable_threads
 from ...runtime.errors import BackendError
 from ...runtime.tuned import Choice
-from .field import Opener, clock_of, words
-from .judge import FP32, Cost, Judge, Kind, kind_name
-from .race import Lane, Rules, beside, race
-from .state import PartResult, Row, Whole
+from .budget import Budget
+from .decision import Ring
+from .field import clock_of, words
+from .judge import Judge
+from .opener import Opener
+from .plans import Plan, calm, kinds_of, milliseconds, singles
+from .race import Lane, Rules, beside
+from .state import PartResult, Whole
 
-__all__ = ["Decision", "against_singles", "calm", "combine", "singles"]
+__all__ = ["against_singles", "need"]
 
-Plan = dict[str, Choice]
 _FEW = 4
 """How many single settings are raced, the fastest by the sum of their parts."""
 _ALLOWED, _CLEAR = 1.03, 1.01
+_HEAT = 0.5
+"""Share of the time in which the best of them is found; the rest is for the last two."""
+_ROUNDS = 6
+"""Rounds, warm-up included, without which a plan is not raced."""
+_FINAL = 30
+"""Rounds of the last two, for planning."""
 
 
-def combine(
-    results: Mapping[str, PartResult], together: Callable[[Mapping[str, Kind]], Cost], max_drop: float
-) -> tuple[Plan, Cost, list[str]]:
-    """(part → the first of its rows that keeps the whole inside the drop, what that costs, what went back and why).
+@dataclass
+class _Heat:
+    """Plans that were raced beside plan number 0, each once: ratios to it, with intervals; and milliseconds."""
 
-    While the whole is outside, the part whose variant alone loses most where the whole loses most goes back to its next
-    fit row of another variant; on a device there is nothing but the variants that the bundle has. FP32 on ONNX Runtime
-    is fit for every part, so this ends.
-    """
-    left = {part: [row for row in result.rows if row.verdict == "fit"] for part, result in results.items()}
-    told: list[str] = []
-    while True:
-        plan = {part: rows[0].choice for part, rows in left.items()}
-        cost = together({part: _kind(choice) for part, choice in plan.items()})
-        movable = [part for part, rows in left.items() if any(_kind(row.choice) == FP32 for row in rows)
-                   and _kind(rows[0].choice) != FP32]  # fmt: skip
-        if cost.drop <= max_drop + 1e-9 or not movable:
-            return plan, cost, told
-        culprit = max(movable, key=lambda part: _loss(results[part], plan[part], cost.where))
-        kind = _kind(plan[culprit])
-        why = f"outside the drop together: loses {cost.drop:.3g} ({cost.where}), and this variant most of it"
-        told.append(f"{culprit}: {words(plan[culprit])} goes back, {why}")
-        for row in left[culprit]:
-            if _kind(row.choice) == kind:
-                row.verdict, row.why = "refused", why
-        left[culprit] = [row for row in left[culprit] if row.verdict == "fit"]
+    plans: list[Plan]
+    ratios: dict[int, tuple[float, float, float]] = field(default_factory=lambda: {0: (1.0, 1.0, 1.0)})
+    ms: dict[int, tuple[float, int]] = field(default_factory=dict)
+
+    def number(self, plan: Plan) -> int | None:
+        """Which plan that is, if it was raced."""
+        return next((index for index in self.ratios if self.plans[index] == plan), None)
 
 
-def _loss(result: PartResult, choice: Choice, where: str) -> tuple[float, float]:
-    """What a part's variant alone costs at a place, and how far it moves the scores."""
-    name = kind_name(_kind(choice))
-    return result.lost.get(name, {}).get(where, 0.0), result.shift.get(name, 0.0)
-
-
-def _kind(choice: Choice) -> Kind:
-    return choice.backend, choice.precision
-
-
-def singles(results: Mapping[str, PartResult], parts: Sequence[str], opener: Opener) -> list[tuple[Choice, Plan]]:
-    """Every single setting for all of `parts`, the fastest by the sum of measured parts first. A part that has not the
-    precision runs in FP32."""
-    found: list[tuple[float, Choice, Plan]] = []
-    kinds = dict.fromkeys(kind for part in parts for kind in opener.kinds(part))
-    for backend, precision in kinds:
-        for options in candidates(usable_threads())[backend][0]:
-            one = Choice(precision, backend, options.threads, options.spinning)
-            rows = [_same(results[part].rows, one) for part in parts]
-            costs = [row.cost for row in rows if row is not None and row.cost is not None]
-            if len(costs) == len(parts):
-                plan = {part: row.choice for part, row in zip(parts, rows, strict=True) if row is not None}
-                found.append((sum(costs), one, plan))
-    return [(one, plan) for _, one, plan in sorted(found, key=lambda each: each[0])]
-
-
-def _same(rows: Sequence[Row], wanted: Choice) -> Row | None:
-    """The measured row with these settings, or else the same in FP32 where the part has no such variant at all."""
-    for row in rows:
-        if row.choice == wanted and row.cost is not None:
-            return row
-    if any(_kind(row.choice) == _kind(wanted) for row in rows):
-        return None
-    plain = Choice("fp32", wanted.backend, wanted.threads, wanted.spinning)
-    return next((row for row in rows if row.choice == plain and row.cost is not None), None)
-
-
-class Decision:
-    """Sessions of one plan, run one after the other as a decision with everything new does; preprocessing left out."""
-
-    def __init__(self, opener: Opener, judge: Judge, plan: Mapping[str, Choice]) -> None:
-        self._judge, manifest = judge, judge.manifest
-        self._sessions = {part: opener.open(part, plan[part]) for part in judge.parts}
-        self._encoders = [(each.name, self._sessions[each.part]) for each in manifest.modalities]
-        self._fuse: Session | None = None
-        if manifest.fusion is not None:
-            self._fuse = self._sessions[manifest.fusion.kinds[manifest.fusion.default]]
-            order = manifest.fusion.order
-            tokens = dict(self._encoders)
-            self._fused = {name: tokens[name].values["tokens"] for name in order}
-            self._fused |= {
-                "presence": np.ones((1, len(order)), np.float32),
-                "age": np.zeros((1, len(order)), np.float32),
-            }
-        self._heads = [self._sessions[part] for part in dict.fromkeys(each.part for each in manifest.heads.values())]
-
-    def run(self, index: int) -> None:
-        """One decision on capture number `index`."""
-        for name, session in self._encoders:
-            session.run(self._judge.capture(name, index))
-        if self._fuse is not None:
-            state = self._fuse.run(self._fused)["state"]
-            for head in self._heads:
-                head.run({"state": state})
-
-    def close(self) -> None:
-        """Close every session."""
-        for session in self._sessions.values():
-            session.close()
-
-
-def calm(plan: Plan, results: Mapping[str, PartResult], parts: Sequence[str]) -> Plan:
-    """For each part its fastest fit row on one thread: threads of several sessions can stand in each other's way."""
-    found = dict(plan)
-    for part in parts:
-        rows = [row.choice for row in results[part].rows if row.verdict == "fit" and row.choice.threads == 1]
-        found[part] = rows[0] if rows else plan[part]
-    return found
+def need(results: Mapping[str, PartResult], judge: Judge, opener: Opener, rules: Rules) -> float:
+    """Seconds that the runs of whole decisions take when nothing is cut short."""
+    opening = decision = 0.0
+    for part in judge.parts:
+        known = results[part].seconds.values()
+        opening += 3 * max((seconds for seconds, _ in known), default=0.0)
+        decision += min((run for _, run in known), default=0.0)
+    enough = (_FEW + 2) * (rules.fewest + 2) + 2 * _FINAL
+    return opening + max(enough * decision, min((_FEW + 4) * rules.rounds * decision, 1.0))
 
 
 def against_singles(
     opener: Opener, judge: Judge, plan: Plan, results: Mapping[str, PartResult], max_drop: float, objective: str,
-    rules: Rules, wall: Callable[[], float] = time.perf_counter,
+    rules: Rules, budget: Budget,
 ) -> tuple[Plan, Whole | None, list[str]]:  # fmt: skip
     """(the plan, its calm twin or the best single setting in its place if that is faster; measured; what was said).
 
-    Another one is taken when it is surely faster, or looks faster by more than 3 %.
+    First the twin and the single settings run beside the plan; then, with the time that is left, the better of plan and
+    twin alone beside the best single setting. That is taken when it is surely faster, or looks faster by more than 3 %.
     """
     rivals, told = _rivals(opener, judge, results, max_drop)
-    own = [plan]
-    twin = calm(plan, results, judge.parts)
-    if twin != plan and judge.cost(_kinds(twin, judge.parts)).drop <= max_drop + 1e-9:
-        own.append(twin)
+    own = {part: plan[part] for part in judge.parts}
+    twin = calm(own, results, judge.parts)
     opener.release()
     if not rivals:
         return plan, None, told
+    twins = [twin] if judge.cost(kinds_of(twin, judge.parts)).drop <= max_drop + 1e-9 else []
+    opener.release()
+    plans = [own]
+    for each in [*(single for _, single in rivals), *twins]:
+        if each not in plans:
+            plans.append(each)
+    ring = Ring(opener, judge, budget, clock_of(objective))
     try:
-        lanes = _raced(opener, judge, [*own, *(single for _, single in rivals)], objective, rules, wall)
+        found = _heat(ring, _Heat(plans), results, judge.parts, rules, budget)
+        kept, whole, more = _final(ring, found, rivals, twins, rules, budget)
     except BackendError as error:
         return plan, None, [*told, f"not set beside single settings: {error}"]
+    finally:
+        ring.close()
+    return {**plan, **kept}, whole, [*told, *more]
+
+
+def _heat(
+    ring: Ring, found: _Heat, results: Mapping[str, PartResult], parts: Sequence[str], rules: Rules, budget: Budget
+) -> _Heat:
+    """Race all beside plan 0, so many at a time as memory has room for, and as many as there is time for."""
+    plans, waiting = found.plans, list(range(1, len(found.plans)))
+    end = budget.wall() + _HEAT * budget.left
+    while waiting:
+        group: list[int] = []
+        for each in waiting:
+            trial = [plans[index] for index in (0, *group, each)]
+            seconds = ring.opening(trial) + _ROUNDS * 1e-3 * sum(milliseconds(p, results, parts) for p in trial)
+            if (group and ring.size(trial) > ring.room) or budget.wall() + seconds > end:
+                break
+            group.append(each)
+        if not group:
+            budget.cut("not run beside the parts' own choices", f"{len(waiting)} of {len(plans) - 1} plans")
+            break
+        until = budget.wall() + (end - budget.wall()) * len(group) / len(waiting)
+        lanes = ring.race([plans[index] for index in (0, *group)], rules, until)
+        for index, lane in zip(group, lanes[1:], strict=True):
+            found.ratios[index] = beside(lane, lanes[0], rules)
+            found.ms[index] = 1e3 * lane.seconds, lane.rounds
+        found.ms[0] = 1e3 * lanes[0].seconds, lanes[0].rounds
+        waiting = waiting[len(group) :]
+    return found
+
+
+def _final(
+    ring: Ring, found: _Heat, rivals: Sequence[tuple[Choice, Plan]], twins: Sequence[Plan], rules: Rules, budget: Budget
+) -> tuple[Plan, Whole | None, list[str]]:
+    """The better of plan and twin beside the best single setting, alone."""
+    told: list[str] = []
     kept = 0
-    if len(own) == 2 and _faster(*beside(lanes[1], lanes[0], rules)):
-        kept = 1
-        told.append(f"each part's fastest on one thread was together {lanes[1].ratio:.3f} times the fastest: taken")
-    best = min(range(len(own), len(lanes)), key=lambda index: beside(lanes[index], lanes[kept], rules)[0])
-    one, single = rivals[best - len(own)]
-    ratio, low, high = beside(lanes[best], lanes[kept], rules)
-    whole = Whole(one, 1 / ratio, 1 / high, 1 / low, 1e3 * lanes[kept].seconds, 1e3 * lanes[best].seconds,
-                  min(lanes[best].rounds, lanes[kept].rounds))  # fmt: skip
-    if _faster(ratio, low, high):
+    twin = next((number for each in twins if (number := found.number(each)) is not None), 0)
+    if twin and _faster(*found.ratios[twin]):
+        kept = twin
+        ratio = found.ratios[twin][0]
+        told.append(f"each part's fastest on one thread was together {ratio:.3f} times the fastest: taken")
+    raced = [(number, one) for one, single in rivals if (number := found.number(single)) is not None]
+    if not raced:
+        return found.plans[kept], None, [*told, "not set beside single settings: no time was left"]
+    best, one = min(raced, key=lambda each: found.ratios[each[0]][0])
+    ms, rounds = found.ms.get(best, (0.0, 0))
+    if best == kept:
+        return found.plans[kept], Whole(one, 1.0, 1.0, 1.0, ms, ms, rounds, same=True, rivals=len(raced)), told
+    lanes = ring.race([found.plans[kept], found.plans[best]], rules, budget.wall() + budget.left)
+    if min(lane.rounds for lane in lanes) < rules.fewest:
+        budget.cut(f"fewer than {rules.fewest} rounds", "the plan beside the best single setting")
+    whole, taken = _compared(one, lanes, rules, len(raced))
+    if taken:
         told.append(f"everywhere {words(one)} was faster than the parts' own choices by {whole.ratio:.3f} times: taken")
-        whole.taken = True
-        return {**plan, **single}, whole, told
-    return own[kept], whole, told
+    return found.plans[best if taken else kept], whole, told
+
+
+def _compared(one: Choice, lanes: Sequence[Lane], rules: Rules, rivals: int) -> tuple[Whole, bool]:
+    """What the last two lanes, the plan's and the single setting's, come to."""
+    ratio, low, high = beside(lanes[1], lanes[0], rules)
+    taken = _faster(ratio, low, high)
+    own, single = (1e3 * lane.seconds for lane in lanes)
+    rounds = min(lane.rounds for lane in lanes)
+    return Whole(one, 1 / ratio, 1 / high, 1 / low, own, single, rounds, taken, rivals=rivals), taken
 
 
 def _faster(ratio: float, low: float, high: float) -> bool:
     """Whether what has this ratio is to be taken in another's place."""
     return ratio < 1 / _ALLOWED or (high < 1.0 and ratio < 1 / _CLEAR)
-
-
-def _kinds(plan: Plan, parts: Sequence[str]) -> dict[str, Kind]:
-    return {part: _kind(plan[part]) for part in parts}
 
 
 def _rivals(
@@ -184,7 +160,7 @@ def _rivals(
     rivals: list[tuple[Choice, Plan]] = []
     told: list[str] = []
     for one, single in singles(results, judge.parts, opener):
-        cost = judge.cost(_kinds(single, judge.parts))
+        cost = judge.cost(kinds_of(single, judge.parts))
         if cost.drop <= max_drop + 1e-9:
             rivals.append((one, single))
         else:
@@ -192,15 +168,3 @@ def _rivals(
         if len(rivals) == _FEW:
             break
     return rivals, told
-
-
-def _raced(
-    opener: Opener, judge: Judge, plans: Sequence[Plan], objective: str, rules: Rules, wall: Callable[[], float]
-) -> list[Lane]:
-    decisions: list[Decision] = []
-    try:
-        decisions.extend(Decision(opener, judge, each) for each in plans)  # those that opened are closed below
-        return race([each.run for each in decisions], rules, clock_of(objective), wall)
-    finally:
-        for each in decisions:
-            each.close()
