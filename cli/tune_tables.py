@@ -25,13 +25,16 @@ def print_finding(found: Finding) -> None:
         out.print(_beside(found.whole), soft_wrap=True)
     for note in found.notes:
         out.print(note, soft_wrap=True, markup=False)
+    if found.short is not None:
+        out.print(found.short, soft_wrap=True, markup=False, style="yellow")
+    out.print(f"It took {found.seconds / 60:.1f} minutes.", soft_wrap=True)
 
 
 def _candidates(found: Finding) -> Any:
     from rich.table import Table
 
     unit = "MiB" if found.tuned.objective == "memory" else "ms"
-    table = Table(title=f"candidates, by {found.tuned.objective}; * chosen, x refused", title_justify="left",
+    table = Table(title=f"candidates, by {found.tuned.objective}; * chosen, x refused, - no time", title_justify="left",
                   title_style="bold", box=None, padding=(0, 1, 0, 0))  # fmt: skip
     table.add_column("part", no_wrap=True, max_width=12)
     table.add_column("candidate", no_wrap=True)
@@ -48,12 +51,21 @@ def _candidates(found: Finding) -> Any:
 def _cells(row: Row, part: str, chosen: Choice | None) -> tuple[str, ...]:
     from rich.markup import escape
 
-    mark = "[green]*[/] " if row.choice == chosen else "[red]x[/] " if row.verdict == "refused" else "  "
+    mark = (
+        "[green]*[/] "
+        if row.choice == chosen
+        else "[red]x[/] "
+        if row.verdict == "refused"
+        else "- "
+        if row.verdict == "untried"
+        else "  "
+    )
     words = f"{row.choice.precision} {row.choice.backend} {_settings(row.choice)}"
     cost = "" if row.cost is None else f"{row.cost:.3f}"
     ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
     drop = "" if row.drop is None else f"{row.drop:.4f}"
-    return part, mark + words, cost, ratio, drop, escape(row.why if row.verdict == "refused" else row.why.split(":")[0])
+    why = row.why if row.verdict == "refused" else row.why.split(":")[0]
+    return part, mark + words, cost, ratio, drop, escape(why)
 
 
 def _settings(choice: Choice) -> str:
@@ -66,8 +78,12 @@ def _beside(whole: Whole) -> str:
     from ..bench.tune.field import words
 
     single = "" if whole.single is None else words(whole.single)
-    taken = " and taken in the place of the parts' own choices" if whole.taken else ""
+    raced = f"the best of {whole.rivals} single settings that were raced, {single}"
+    interval = f"99 %: {whole.low:.3f} to {whole.high:.3f}; {whole.rounds} rounds in turns"
+    if whole.same:
+        return f"A decision without preprocessing: {whole.ms:.3f} ms. The parts' own choices are {raced}."
+    end = "so that is taken in their place" if whole.taken else "so they are kept"
     return (
-        f"A decision without preprocessing: {whole.ms:.3f} ms; the best single setting ({single}) {whole.single_ms:.3f}"
-        f" ms; {whole.ratio:.3f} times ({whole.low:.3f} to {whole.high:.3f}), {whole.rounds} rounds in turns{taken}."
+        f"A decision without preprocessing: {whole.ms:.3f} ms by the parts' own choices, {whole.single_ms:.3f} ms by "
+        f"{raced}: {whole.ratio:.3f} times as long ({interval}), {end}."
     )

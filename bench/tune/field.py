@@ -27,10 +27,14 @@ _ON, _NEAR = 2, 1.01
 """How many of the first heat get their settings varied; how much slower a plainer candidate may be and still lead."""
 _CHANGES = 3
 """Changes to each of those, for planning."""
-_FEW = 4
-"""Rounds, warm-up included, without which opening a candidate is not worth it."""
+_FEW = 7
+"""Rounds, warm-up included, that each candidate of a race takes when half of them leave after two, four and eight."""
+_FIRST = 0.8
+"""Share of its time that the first heat of a part takes if it needs it."""
 _TOGETHER = 12
 """Sessions that are raced at the same time, if there is memory for them."""
+_SURE = 8
+"""Rounds from which on the interval of a median is one of 99 %: 2 / 2^8 is below 1 %."""
 _BRIEF = 0.25
 """Seconds that a race may take in any case: many rounds of small graphs, two of others."""
 _FOOTPRINT_S = 2.0
@@ -116,7 +120,7 @@ class Field:
         reference = self.opener.reference(part)
         heats = self.needs(part, result)
         now = self.budget.wall()
-        half = now + (end - now) * heats[0] / max(sum(heats), 1e-9)
+        half = now + max((end - now) * heats[0] / max(sum(heats), 1e-9), min(heats[0], _FIRST * (end - now)))
         first = self._first(part, result)
         lanes = self._heat(part, result, reference, first, feeds, half, lambda share: advance(0.6 * share))
         settings = candidates(usable_threads())
@@ -163,7 +167,7 @@ class Field:
         return whole
 
     def _run(self, part: str, result: PartResult, choice: Choice) -> float:
-        """Seconds of one run as far as judging can tell; fewer threads than it had are thought to take as much longer."""
+        """Seconds of one run as far as judging can tell; with fewer threads than it had then, as much longer."""
         usual = threads_for(self.opener.size(part, choice.precision), None)
         return result.seconds[kind_name(kind_of(choice))][1] * max(1.0, usual / (choice.threads or usual))
 
@@ -248,7 +252,7 @@ def _row(choice: Choice, lane: Lane, result: PartResult) -> Row:
     row = Row(choice, lane.ratio, lane.low, lane.high, 1e3 * lane.seconds, lane.rounds, drop)
     if lane.beaten is not None:
         row.verdict = "slower"
-        row.why = f"looked slower than others after {lane.rounds} rounds, when time ran short" if lane.hurried else ""
+        row.why = f"looked slower, {lane.rounds} rounds: time ran short" if lane.hurried else ""
     return row
 
 
@@ -266,6 +270,8 @@ def rank(rows: Sequence[Row], reference: Choice) -> list[Row]:
             row.verdict, row.why = "slower", f"slower than FP32: {row.ratio:.2f} times [{row.low:.2f}, {row.high:.2f}]"
         elif row.high >= 1.0:
             row.verdict, row.why = "slower", f"not surely faster than FP32: {row.low:.2f} to {row.high:.2f} times"
+        elif row.verdict == "fit" and 0 < row.rounds < _SURE:
+            row.why = f"{row.rounds} rounds only: less sure than 99 %"
         elif row.verdict == "slower":
             row.why = row.why or f"slower than others, after {row.rounds} rounds"
     fit = sorted((row for row in rows if row.verdict == "fit"), key=lambda row: row.ratio or 0.0)

@@ -27,6 +27,8 @@ _ENCODING = 0.25
 """Share of the budget that running encoders on the captures to judge may take; fewer captures are taken if need be."""
 _LEAST_WHOLE, _MOST_WHOLE = 0.15, 0.3
 """Shares of the budget that are kept for whole decisions."""
+_SMALL = 0.02
+"""Share of the budget up to which a part gets all that it needs."""
 
 Advance = Callable[[str, float], object]
 
@@ -138,13 +140,13 @@ def race_parts(
     budget.needs("racing parts", sum(waiting.values()))
     if not memory:
         budget.needs("whole decisions", last)
-    parts = list(waiting)
+    parts = sorted(waiting, key=lambda part: waiting[part])  # what is left over goes to the large ones
     for index, part in enumerate(parts):
         now = budget.wall()
         least = {each: field.least(each, state.parts[each]) for each in waiting}
         spare = max(0.0, end - now - sum(least.values()))
         share = spare * waiting[part] / max(sum(waiting.values()), 1e-9)
-        until = min(end, now + least[part] + share)
+        until = min(end, now + max(least[part] + share, min(waiting[part], _SMALL * budget.seconds)))
         waiting.pop(part)
 
         def advance(share: float, part: str = part, index: int = index) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from ...runtime.errors import BackendError
 from ...runtime.tuned import Choice
@@ -47,7 +47,7 @@ def need(results: Mapping[str, PartResult], judge: Judge, opener: Opener, rules:
     opening = decision = 0.0
     for part in judge.parts:
         known = results[part].seconds.values()
-        opening += 3 * max((seconds for seconds, _ in known), default=0.0)
+        opening += (_FEW + 1) * max((seconds for seconds, _ in known), default=0.0)
         decision += min((run for _, run in known), default=0.0)
     enough = (_FEW + 2) * (rules.fewest + 2) + 2 * _FINAL
     return opening + max(enough * decision, min((_FEW + 4) * rules.rounds * decision, 1.0))
@@ -109,6 +109,9 @@ def _heat(
             found.ms[index] = 1e3 * lane.seconds, lane.rounds
         found.ms[0] = 1e3 * lanes[0].seconds, lanes[0].rounds
         waiting = waiting[len(group) :]
+    if not found.ms:  # nobody else is there, or there is no time: what it takes all the same
+        (lane,) = ring.race([plans[0]], replace(rules, rounds=1), end)
+        found.ms[0] = 1e3 * lane.seconds, lane.rounds
     return found
 
 
@@ -127,8 +130,8 @@ def _final(
     if not raced:
         return found.plans[kept], None, [*told, "not set beside single settings: no time was left"]
     best, one = min(raced, key=lambda each: found.ratios[each[0]][0])
-    ms, rounds = found.ms.get(best, (0.0, 0))
     if best == kept:
+        ms, rounds = found.ms[best]
         return found.plans[kept], Whole(one, 1.0, 1.0, 1.0, ms, ms, rounds, same=True, rivals=len(raced)), told
     lanes = ring.race([found.plans[kept], found.plans[best]], rules, budget.wall() + budget.left)
     if min(lane.rounds for lane in lanes) < rules.fewest:

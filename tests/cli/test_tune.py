@@ -8,14 +8,14 @@ from pathlib import Path
 
 import pytest
 from bundles import tiny_bundle
-from chiasm.bench.tune import field, whole
+from chiasm.bench.tune import field, opener, plans
 from chiasm.runtime.backends.base import SessionOptions
 
 
 @pytest.fixture
 def bundle(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     few = {"ort": ((SessionOptions(threads=1),), ())}
-    for module in (field, whole):
+    for module in (field, opener, plans):
         monkeypatch.setattr(module, "candidates", lambda cores: few)
     return tiny_bundle(tmp_path, modalities=("text",), kinds=("gated",), precisions=("fp32", "int8-cpu"), decoder=False)
 

@@ -56,9 +56,30 @@ def test_equals_stay_and_the_race_ends_by_rounds() -> None:
     assert [lane.rounds for lane in lanes] == [60, 60, 60]
 
 
-def test_the_race_ends_by_time_but_not_before_the_fewest_rounds() -> None:
-    assert Pretence([1.0, 1.0], seed=4).race(Rules(seconds=0.1, fewest=20))[0].rounds == 20
-    assert Pretence([1.0, 1.0], seed=4).race(Rules(seconds=80.0, fewest=20))[0].rounds == pytest.approx(40, abs=3)
+def test_the_race_ends_by_time_warm_up_included() -> None:
+    assert Pretence([1.0, 1.0], seed=4).race(Rules(seconds=0.1, fewest=20))[0].rounds == 2
+    assert Pretence([1.0, 1.0], seed=4).race(Rules(seconds=80.0, fewest=20))[0].rounds == pytest.approx(38, abs=3)
+
+
+def test_when_time_is_short_the_slower_half_leaves_and_says_so() -> None:
+    """Eight candidates of 1.0 to 1.7 seconds and 60 seconds: fourteen rounds of all would take 150."""
+    pretence = Pretence([1.0 + 0.1 * index for index in range(8)], seed=7, noise=0.01)
+    lanes = pretence.race(Rules(seconds=60.0))
+    assert pretence.now < 60 + sum(1.0 + 0.1 * index for index in range(8))
+    assert [lane.hurried for lane in lanes] == [False, False, False, *[True] * 5]
+    assert lanes[7].rounds == 2
+    assert lanes[1].rounds > lanes[3].rounds > 2
+    assert lanes[1].beaten is None
+
+
+def test_nobody_is_hurried_where_there_is_time() -> None:
+    lanes = Pretence([1.0, 1.05, 1.1, 1.0], seed=8).race(Rules(seconds=500.0, rounds=40))
+    assert not any(lane.hurried for lane in lanes)
+
+
+def test_looks_are_ever_further_apart() -> None:
+    assert Rules().looks == [14, 20, 28, 40, 56, 79, 111, 156]
+    assert Rules(rounds=1000, fewest=100).looks == [100, 140, 196, 275, 385, 539, 755]
 
 
 def test_it_ends_when_only_the_reference_is_left() -> None:

@@ -12,21 +12,21 @@ import chiasm
 import numpy as np
 import onnx
 import pytest
-from bundles import edit_manifest, tiny_bundle, tiny_inputs
-from chiasm.bench.tune import field, search, whole
+from bundles import edit_manifest, tiny_bundle
+from chiasm.bench.tune import field, opener, plans, search
 from chiasm.bench.tune.footprint import footprint
 from chiasm.bench.tune.front import draw
 from chiasm.bench.tune.race import Lane
 from chiasm.bench.tune.search import default_out, tune
 from chiasm.bench.tune.state import Row, Wish, partial_file
-from chiasm.export.calibrate import Calibration, Sample
+from chiasm.export.calibrate import Calibration
 from chiasm.export.captures import without_captures
 from chiasm.runtime.backends.base import SessionOptions
 from chiasm.runtime.bundle import Bundle, open_bundle
 from chiasm.runtime.errors import BackendError, InputError
 from chiasm.runtime.tuned import Choice
-from chiasm.runtime.values import Packet
 from onnx import helper, numpy_helper
+from pretended_tune import labelled
 
 WISH = Wish(budget_s=8.0, samples=20)
 ORT = {"ort": ((SessionOptions(threads=1),), ({"arena": False},))}
@@ -35,7 +35,7 @@ ORT = {"ort": ((SessionOptions(threads=1),), ({"arena": False},))}
 @pytest.fixture(autouse=True)
 def _few_settings(monkeypatch: pytest.MonkeyPatch) -> None:
     """Only ONNX Runtime on one thread, with and without arena: the search is under test, not its width."""
-    for module in (field, whole):
+    for module in (field, opener, plans):
         monkeypatch.setattr(module, "candidates", lambda cores: ORT)
 
 
@@ -88,24 +88,13 @@ def _broken_scale(model: Any) -> None:
             each.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(each) * np.float32(-40), scale))
 
 
-def _samples(path: Path, count: int = 24) -> Calibration:
-    """Moments whose right labels are what FP32 says, so that FP32 is always right when everything is there."""
-    packets = []
-    for seed in range(count):
-        raw = tiny_inputs(seed)
-        packets.append({name: Packet(name, raw[name]) for name in ("image", "text")})
-    with chiasm.load(path, precision="fp32", backend="ort") as pipeline:
-        samples = [Sample(each, dict(pipeline(**each).labels)) for each in packets]
-    return Calibration({name: [each[name] for each in packets] for name in ("image", "text")}, samples)
-
-
 def _rows(rows: list[Row], precision: str) -> Iterator[Row]:
     return (row for row in rows if row.choice.precision == precision)
 
 
 def _tune(path: Path, calibration: Calibration | None = None, wish: Wish = WISH) -> search.Finding:
     opened = open_bundle(path)
-    return tune(opened, calibration or _samples(path), wish, default_out(opened))
+    return tune(opened, calibration or labelled(path), wish, default_out(opened))
 
 
 def test_a_planted_slower_int8_is_refused_as_slower(bundle: Path) -> None:
@@ -161,7 +150,7 @@ def test_what_is_chosen_is_what_load_uses(bundle: Path, tmp_path: Path) -> None:
 
 
 def test_an_interrupted_run_goes_on_after_the_last_part(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened, calibration = open_bundle(bundle), _samples(bundle)
+    opened, calibration = open_bundle(bundle), labelled(bundle)
     out = default_out(opened)
 
     def stop(title: str, share: float) -> None:
@@ -201,7 +190,7 @@ def test_other_objectives_end_with_a_choice(bundle: Path, objective: str, monkey
     assert fit.ratio <= 1.0
 
 
-def _pretended_footprint(path: Path, part: str, choices: Sequence[Choice], advance: object) -> dict[Choice, Lane]:
+def _pretended_footprint(path: Path, part: str, choices: Sequence[Choice], *rest: object) -> dict[Choice, Lane]:
     """INT8 takes half."""
     sizes = {each: 1.0 if each.precision == "fp32" else 0.5 for each in choices}
     return {each: Lane([0.0], size, size, size, size) for each, size in sizes.items()}
