@@ -64,7 +64,7 @@ def _cells(row: Row, part: str, chosen: Choice | None) -> tuple[str, ...]:
     cost = "" if row.cost is None else f"{row.cost:.3f}"
     ratio = "" if row.ratio is None else f"{row.ratio:.2f}"
     drop = "" if row.drop is None else f"{row.drop:.4f}"
-    why = row.why if row.verdict == "refused" else row.why.split(":")[0]
+    why = row.why if row.verdict == "refused" else row.why.split(":")[0].split(",")[0]
     return part, mark + words, cost, ratio, drop, escape(why)
 
 

@@ -8,6 +8,10 @@ from collections.abc import Callable
 __all__ = ["Budget"]
 
 _MINUTE = 60.0
+_MORE = 1.25
+"""What was too little needs so many times as much, whatever was estimated."""
+_LISTED = 6
+"""Of what was left out in one way so many are named."""
 
 
 class Budget:
@@ -46,14 +50,19 @@ class Budget:
         """What was too much for the time, and how much would do; None where nothing was left out."""
         if not self.short:
             return None
-        words = "; ".join(f"{how}: {', '.join(whats)}" for how, whats in self.short.items())
-        whole = sum(self._needs.values())
-        shares = ", ".join(f"{what} {seconds / _MINUTE:.1f}" for what, seconds in self._needs.items())
+        words = "; ".join(f"{how}: {_listed(whats)}" for how, whats in self.short.items())
+        whole = max(sum(self._needs.values()), _MORE * self.seconds)
+        shares = ", ".join(f"{what} {seconds / _MINUTE:.1f}" for what, seconds in self._needs.items() if seconds > 0)
         return (
             f"{self.seconds / _MINUTE:g} minutes were too short ({words}). What is chosen is the best that is "
             f"known. All of it takes about {whole / _MINUTE:.1f} minutes ({shares}): give --budget "
             f"{_rounded(whole):g}."
         )
+
+
+def _listed(words: list[str]) -> str:
+    more = len(words) - _LISTED
+    return ", ".join(words[:_LISTED]) + (f" and {more} more" if more > 0 else "")
 
 
 def _rounded(seconds: float) -> float:

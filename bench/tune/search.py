@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timezone
@@ -70,7 +71,11 @@ def tune(
     opener = Opener(bundle, budget.wall)
     try:
         judge = Judge(bundle, calibration, opener)
-        notes = [*calibration.notes, *(f"backend {name} is not here: {why}" for name, why in opener.absent.items())]
+        notes = [
+            *calibration.notes,
+            *_busy(basis.cores),
+            *(f"backend {name} is not here: {why}" for name, why in opener.absent.items()),
+        ]
         rules = _rules(wish)
         field = Field(opener, judge, wish, rules, budget)
         notes += _measure(field, bundle, calibration, state, out, progress)
@@ -94,13 +99,19 @@ def tune(
     return _written(found, wish, out)
 
 
+def _busy(cores: int) -> list[str]:
+    """What is to be said where others computed when this began; in turns or not, intervals are wider then."""
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else 0.0
+    return [f"this machine was busy when this began: a load of {load:.1f} on {cores} cores"] if load > cores / 2 else []
+
+
 def _measure(
     field: Field, bundle: Bundle, calibration: Calibration, state: Progress, out: Path, progress: Advance
 ) -> list[str]:
     """Fill `state`, saving it after each step; what could not be tuned, and why."""
     feeds, notes = collect(field, bundle, calibration, state, progress)
     judge_parts(field, feeds, state, out, progress)
-    race_parts(field, feeds, state, field.rules, out, progress)
+    race_parts(field, feeds, state, out, progress)
     save(state, out)
     notes += [f"{part}: {name} is not run by any backend here" for part in feeds for name in field.opener.unrun(part)]
     rest = [part for part in bundle.manifest.parts if part not in state.parts]

@@ -15,14 +15,13 @@ from ...runtime.values import Array
 from . import whole
 from .field import Field
 from .opener import FP32, Kind, kind_name
-from .race import Rules
 from .state import PartResult, Progress, Row, save
 
 __all__ = ["collect", "judge_parts", "race_parts", "wanted_parts"]
 
 _FEEDS = 8
-_PREPARING, _JUDGING, _JUDGING_OTHERS = 0.5, 0.6, 0.3
-"""Shares of the budget after which no more parts are fed, no more kinds judged, none on other backends than FP32's."""
+_PREPARING, _JUDGING = 0.5, 0.6
+"""Shares of the budget after which no more parts are fed, and no more kinds judged."""
 _ENCODING = 0.25
 """Share of the budget that running encoders on the captures to judge may take; fewer captures are taken if need be."""
 _LEAST_WHOLE, _MOST_WHOLE = 0.15, 0.3
@@ -94,8 +93,7 @@ def judge_parts(
     for index, (part, kind) in enumerate(order):
         progress(f"judging {part}", 0.1 + 0.25 * index / len(order))
         start = field.budget.wall()
-        late = field.budget.end(_JUDGING if kind[0] == FP32[0] else _JUDGING_OTHERS)
-        if kind != FP32 and start + took.get(part, 0.0) > late:
+        if kind != FP32 and not _affordable(field, state, kind, took.get(part, 0.0)):
             missing += took.get(part, 0.0)
             field.budget.cut("not judged", f"{part} {kind_name(kind)}")
             row = Row(Choice(kind[1], kind[0]), verdict="untried", why="not judged: no time was left")
@@ -106,6 +104,25 @@ def judge_parts(
         save(state, out)
     field.opener.release()
     field.budget.needs("judging", field.budget.spent + missing)
+    field.budget.needs("racing what was not judged", missing)
+
+
+def _affordable(field: Field, state: Progress, kind: Kind, seconds: float) -> bool:
+    """Whether there is time to judge one more kind; on another backend than FP32's only if those that were judged can
+    still be raced to the end."""
+    if field.budget.wall() + seconds > field.budget.end(_JUDGING):
+        return False
+    if kind[0] == FP32[0]:
+        return True
+    races = sum(sum(field.needs(part, result)) for part, result in state.parts.items() if not result.raced)
+    last = 0.0 if field.wish.objective == "memory" else _kept(field, state)[1]
+    return field.budget.left - seconds >= races + last
+
+
+def _kept(field: Field, state: Progress) -> tuple[float, float]:
+    """Seconds that the runs of whole decisions need, and those that are kept for them."""
+    seconds = whole.need(state.parts, field.judge, field.rules)
+    return seconds, field.budget.seconds * min(max(seconds / field.budget.seconds, _LEAST_WHOLE), _MOST_WHOLE)
 
 
 def _known(result: PartResult, kind: Kind) -> bool:
@@ -126,16 +143,15 @@ def _limit(field: Field, order: Sequence[tuple[str, Kind]]) -> None:
 
 
 def race_parts(
-    field: Field, feeds: Mapping[str, Sequence[Feeds]], state: Progress, rules: Rules, out: Path, progress: Advance
+    field: Field, feeds: Mapping[str, Sequence[Feeds]], state: Progress, out: Path, progress: Advance
 ) -> None:
     """Race every part that was not raced yet, each with a share of the time as large as its need.
 
     What the runs of whole decisions need is left to them.
     """
     budget, memory = field.budget, field.wish.objective == "memory"
-    last = 0.0 if memory else whole.need(state.parts, field.judge, field.opener, rules)
-    kept = min(max(last, _LEAST_WHOLE * budget.seconds), _MOST_WHOLE * budget.seconds)
-    end = budget.end(1.0) - (0.0 if memory else kept)
+    last, kept = (0.0, 0.0) if memory else _kept(field, state)
+    end = budget.end(1.0) - kept
     waiting = {part: sum(field.needs(part, state.parts[part])) for part in feeds if not state.parts[part].raced}
     budget.needs("racing parts", sum(waiting.values()))
     if not memory:

@@ -42,7 +42,7 @@ class _Heat:
         return next((index for index in self.ratios if self.plans[index] == plan), None)
 
 
-def need(results: Mapping[str, PartResult], judge: Judge, opener: Opener, rules: Rules) -> float:
+def need(results: Mapping[str, PartResult], judge: Judge, rules: Rules) -> float:
     """Seconds that the runs of whole decisions take when nothing is cut short."""
     opening = decision = 0.0
     for part in judge.parts:

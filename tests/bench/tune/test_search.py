@@ -152,6 +152,15 @@ def test_what_is_chosen_is_what_load_uses(bundle: Path, tmp_path: Path) -> None:
 def test_an_interrupted_run_goes_on_after_the_last_part(bundle: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened, calibration = open_bundle(bundle), labelled(bundle)
     out = default_out(opened)
+    done: list[str] = []
+    for name in ("judged", "measure"):
+        real = getattr(field.Field, name)
+
+        def noted(self: Any, part: str, *rest: Any, name: str = name, real: Any = real) -> Any:
+            done.append(f"{name} {part}")
+            return real(self, part, *rest)
+
+        monkeypatch.setattr(field.Field, name, noted)
 
     def stop(title: str, share: float) -> None:
         if title == "measuring text":
@@ -163,13 +172,26 @@ def test_an_interrupted_run_goes_on_after_the_last_part(bundle: Path, monkeypatc
     assert not out.exists()
     with chiasm.load(bundle) as pipeline:
         assert not pipeline.notes  # what is half done is no choice
-    measured: list[str] = []
-    measure = field.Field.measure
-    monkeypatch.setattr(field.Field, "measure", lambda self, part, *a: measured.append(part) or measure(self, part, *a))
+    before, parts = list(done), ("fuse.gated", "heads", "image", "text")
+    done.clear()
     tune(opened, calibration, WISH, out)
-    assert measured == ["text", "fuse.gated", "heads"]
+    assert sum(each.startswith("judged") for each in before) == 8
+    assert not any(each.startswith("judged") for each in done)
+    measured = [each for each in (*before, *done) if each.startswith("measure")]
+    assert sorted(measured) == [f"measure {part}" for part in parts]
+    assert "measure text" in done
+    done.clear()
     tune(opened, calibration, Wish(budget_s=8.0, samples=20, max_drop=0.5), out)  # another wish starts anew
-    assert measured[3:] == ["image", "text", "fuse.gated", "heads"]
+    assert sum(each.startswith("measure") for each in done) == 4
+
+
+def test_what_an_earlier_version_left_is_not_gone_on_with(bundle: Path) -> None:
+    opened = open_bundle(bundle)
+    out = default_out(opened)
+    out.parent.mkdir()
+    partial_file(out).write_text('{"basis": {}, "wish": {}, "parts": {}}')
+    found = tune(opened, labelled(bundle), WISH, out)
+    assert set(found.parts) == {"image", "text", "fuse.gated", "heads"}
 
 
 @pytest.mark.parametrize("wish", [Wish(objective="beauty"), Wish(max_drop=1.5)])
