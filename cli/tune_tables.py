@@ -75,7 +75,7 @@ def _settings(choice: Choice) -> str:
 
 
 def _beside(whole: Whole) -> str:
-    from ..bench.tune.field import words
+    from ..bench.tune.ranking import words
 
     single = "" if whole.single is None else words(whole.single)
     raced = f"the best of {whole.rivals} single settings that were raced, {single}"

@@ -14,8 +14,8 @@ import msgspec
 from ...runtime.errors import ChiasmError, InputError
 from ...runtime.sinks import write_file
 from ...runtime.tuned import Tuned
-from .field import words
 from .opener import kind_of
+from .ranking import words
 from .state import PartResult, Row, Whole, Wish
 
 __all__ = ["rewritten", "table"]

@@ -17,14 +17,15 @@ from ...runtime.tuned import Choice
 from .budget import Budget
 from .footprint import footprint
 from .judge import Judge
-from .opener import FP32, PLAIN, Kind, Opener, kind_name, kind_of
+from .opener import FP32, Kind, Opener, kind_name, kind_of
 from .race import Lane, Rules, race
-from .state import REFERENCE, PartResult, Row, Wish
+from .ranking import rank
+from .state import PartResult, Row, Wish
 
-__all__ = ["Field", "clock_of", "rank", "words"]
+__all__ = ["Field", "clock_of"]
 
-_ON, _NEAR = 2, 1.01
-"""How many of the first heat get their settings varied; how much slower a plainer candidate may be and still lead."""
+_ON = 2
+"""How many of the first heat get their settings varied."""
 _CHANGES = 3
 """Changes to each of those, for planning."""
 _FEW = 7
@@ -33,8 +34,6 @@ _FIRST = 0.8
 """Share of its time that the first heat of a part takes if it needs it."""
 _TOGETHER = 12
 """Sessions that are raced at the same time, if there is memory for them."""
-_SURE = 8
-"""Rounds from which on the interval of a median is one of 99 %: 2 / 2^8 is below 1 %."""
 _BRIEF = 0.25
 """Seconds that a race may take in any case: many rounds of small graphs, two of others."""
 _FOOTPRINT_S = 2.0
@@ -43,15 +42,6 @@ _FOOTPRINT_S = 2.0
 def clock_of(objective: str) -> Callable[[], float]:
     """What is counted: the wall's time, or for throughput the processor time of all threads."""
     return time.process_time if objective == "throughput" else time.perf_counter
-
-
-def words(choice: Choice) -> str:
-    """A choice in a few words."""
-    threads = "" if choice.threads is None else f", {choice.threads} thread" + ("s" if choice.threads > 1 else "")
-    more = ", spinning" * choice.spinning + ", no arena" * (not choice.arena)
-    return f"{choice.precision} on {choice.backend}{threads}{more}" + (
-        f", level {choice.level}" if choice.level != "all" else ""
-    )
 
 
 @dataclass
@@ -127,7 +117,8 @@ class Field:
         best = sorted((each for each in lanes if not lanes[each].beaten), key=lambda each: lanes[each].ratio)[:_ON]
         more = [_changed(each, change) for each in best for change in settings[each.backend][1]]
         if more:
-            lanes |= self._heat(part, result, reference, [*best, *more], feeds, end, lambda s: advance(0.6 + 0.4 * s))
+            final = self._heat(part, result, reference, [*best, *more], feeds, end, lambda s: advance(0.6 + 0.4 * s))
+            lanes |= {each: lane for each, lane in final.items() if lane.rounds >= lanes.get(each, lane).rounds}
         result.rows = self._rows(part, reference, [*first, *more], lanes, result)
         result.raced = True
 
@@ -254,43 +245,3 @@ def _row(choice: Choice, lane: Lane, result: PartResult) -> Row:
         row.verdict = "slower"
         row.why = f"looked slower, {lane.rounds} rounds: time ran short" if lane.hurried else ""
     return row
-
-
-def rank(rows: Sequence[Row], reference: Choice) -> list[Row]:
-    """The fit first, who is to be taken at their top; a row that is not surely faster than the reference is not fit.
-
-    Of those within 1 % of the fastest the plainest leads: the higher precision, the usual backend and settings.
-    """
-    for row in rows:
-        assert row.ratio is not None
-        assert row.high is not None
-        if row.choice == reference:
-            row.verdict, row.why = "fit", REFERENCE
-        elif row.low is not None and row.low > 1.0:
-            row.verdict, row.why = "slower", f"slower than FP32: {row.ratio:.2f} times [{row.low:.2f}, {row.high:.2f}]"
-        elif row.high >= 1.0:
-            row.verdict, row.why = "slower", f"not surely faster than FP32: {row.low:.2f} to {row.high:.2f} times"
-        elif row.verdict == "fit" and 0 < row.rounds < _SURE:
-            row.why = f"{row.rounds} rounds only: less sure than 99 %"
-        elif row.verdict == "slower":
-            row.why = row.why or f"slower than others, after {row.rounds} rounds"
-    fit = sorted((row for row in rows if row.verdict == "fit"), key=lambda row: row.ratio or 0.0)
-    near = [row for row in fit if (row.ratio or 0.0) <= (fit[0].ratio or 0.0) * _NEAR]
-    first = min(near, key=lambda row: _plainness(row.choice))
-    rest = sorted((row for row in rows if row.verdict != "fit"), key=lambda row: row.ratio or 0.0)
-    return [first, *(row for row in fit if row is not first), *rest]
-
-
-def _plainness(choice: Choice) -> tuple[object, ...]:
-    usual = candidates(1)  # in the order in which backends are tried by themselves, ORT's first
-    backend = (
-        0 if choice.backend == FP32[0] else 1 + list(usual).index(choice.backend) if choice.backend in usual else 9
-    )
-    return (
-        PLAIN.index(choice.precision),
-        backend,
-        choice.threads or 0,
-        choice.spinning,
-        not choice.arena,
-        choice.level,
-    )

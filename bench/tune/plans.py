@@ -7,9 +7,9 @@ from collections.abc import Callable, Mapping, Sequence
 from ...runtime.backends import candidates
 from ...runtime.backends.ort import usable_threads
 from ...runtime.tuned import Choice
-from .field import words
 from .judge import Cost
 from .opener import FP32, Kind, Opener, kind_name, kind_of
+from .ranking import words
 from .state import REFERENCE, PartResult, Row
 
 __all__ = ["Plan", "calm", "combine", "kinds_of", "milliseconds", "singles"]

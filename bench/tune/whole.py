@@ -9,11 +9,12 @@ from ...runtime.errors import BackendError
 from ...runtime.tuned import Choice
 from .budget import Budget
 from .decision import Ring
-from .field import clock_of, words
+from .field import clock_of
 from .judge import Judge
 from .opener import Opener
 from .plans import Plan, calm, kinds_of, milliseconds, singles
 from .race import Lane, Rules, beside
+from .ranking import words
 from .state import PartResult, Whole
 
 __all__ = ["against_singles", "need"]

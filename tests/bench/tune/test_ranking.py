@@ -1,8 +1,8 @@
-"""The candidates of one part: their ranking, and what there is no time for."""
+"""Who leads among the candidates of a part, and what is said of the others."""
 
 from __future__ import annotations
 
-from chiasm.bench.tune.field import rank, words
+from chiasm.bench.tune.ranking import rank, words
 from chiasm.bench.tune.state import Row
 from chiasm.runtime.tuned import Choice
 
@@ -29,6 +29,16 @@ def test_few_rounds_are_said() -> None:
     first, reference = rank(rows, FP32)
     assert first.why == "3 rounds only: less sure than 99 %"
     assert reference.why == "the reference"
+
+
+def test_two_lucky_rounds_lead_only_where_nobody_ran_longer() -> None:
+    lucky, steady = (
+        Row(Choice("int8-cpu", "ort", threads=2), 0.3, 0.2, 0.4, rounds=2),
+        Row(INT8, 0.5, 0.4, 0.6, rounds=20),
+    )
+    reference = Row(FP32, 1.0, 1.0, 1.0, rounds=20)
+    assert rank([lucky, steady, reference], FP32)[0] is steady
+    assert rank([lucky, reference], FP32)[0] is lucky
 
 
 def test_choices_in_words() -> None:
