@@ -85,9 +85,8 @@ def judge_parts(
     order = [(part, queue[at]) for at in range(max(map(len, queues.values()), default=0))
              for part, queue in queues.items() if at < len(queue)]  # fmt: skip
     order.sort(key=lambda each: each[1] != FP32)
+    _limit(field, order)  # of a run that is gone on with, too: its plan is judged as a whole
     order = [each for each in order if not _known(state.parts[each[0]], each[1])]
-    if order:
-        _limit(field, order)
     took: dict[str, float] = {}
     missing = 0.0
     for index, (part, kind) in enumerate(order):
