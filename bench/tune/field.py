@@ -46,7 +46,8 @@ def clock_of(objective: str) -> Callable[[], float]:
 
 @dataclass
 class Field:
-    """Measures parts within `budget`. `clock` in seconds is what is compared; tests hand in their own."""
+    """Measures parts within `budget`. `clock` in seconds is what is compared; tests hand in their own. `pace`: how many
+    times what judging took the last race took, where other processes or sessions stand in the way."""
 
     opener: Opener
     judge: Judge
@@ -54,6 +55,7 @@ class Field:
     rules: Rules
     budget: Budget
     clock: Callable[[], float] | None = None
+    pace: float = 1.0
 
     def judged(self, part: str, kind: Kind, feeds: Sequence[Feeds], result: PartResult) -> None:
         """Judge one kind alone; what it costs goes into the result, a refusal among its rows."""
@@ -153,8 +155,10 @@ class Field:
         """Seconds that opening and so many rounds take, by what judging took; more rounds where that is quick."""
         whole = 0.0
         for each in choices:
-            run = self._run(part, result, each)
-            whole += result.seconds[kind_name(kind_of(each))][0] + max(rounds * run, min(self.rules.rounds * run, 0.1))
+            run = self.pace * self._run(part, result, each)
+            whole += self.pace * result.seconds[kind_name(kind_of(each))][0] + max(
+                rounds * run, min(self.rules.rounds * run, 0.1)
+            )
         return whole
 
     def _run(self, part: str, result: PartResult, choice: Choice) -> float:
@@ -188,7 +192,7 @@ class Field:
             def one(now_done: float, done: int = done, batch: int = len(batch), later: int = len(rivals)) -> None:
                 advance((done + now_done * batch) / (done + batch + later))
 
-            for choice, lane in self._race(part, batch, feeds, now + (end - now) * share, one).items():
+            for choice, lane in self._race(part, result, batch, feeds, now + (end - now) * share, one).items():
                 if choice not in found or lane.beaten or lane.rounds > found[choice].rounds:
                     found[choice] = lane
             ahead = [each for each, lane in found.items() if not lane.beaten and each != reference and lane.ratio < 1.0]
@@ -211,15 +215,21 @@ class Field:
         return batch
 
     def _race(
-        self, part: str, choices: Sequence[Choice], feeds: Sequence[Feeds], end: float,
+        self, part: str, result: PartResult, choices: Sequence[Choice], feeds: Sequence[Feeds], end: float,
         advance: Callable[[float], object],
     ) -> dict[Choice, Lane]:  # fmt: skip
         sessions: list[Session] = []
         try:
             sessions.extend(self.opener.open(part, each) for each in choices)
             runs = [partial(_run, session, feeds) for session in sessions]
-            rules = replace(self.rules, seconds=max(end - self.budget.wall(), _BRIEF))
+            start = self.budget.wall()
+            rules = replace(self.rules, seconds=max(end - start, _BRIEF))
             lanes = race(runs, rules, self.clock or clock_of(self.wish.objective), self.budget.wall, advance)
+            thought = sum(
+                (2 + lane.rounds) * self._run(part, result, each) for each, lane in zip(choices, lanes, strict=True)
+            )
+            if thought > _BRIEF:
+                self.pace = max(1.0, (self.budget.wall() - start) / thought)
         finally:
             for session in sessions:
                 session.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from bundles import tiny_bundle
@@ -80,6 +81,22 @@ def test_no_time_at_all_gives_fp32_plainly_marked(path: Path, world: World) -> N
     assert found.short is not None
     assert "not judged: image ort int8-cpu, text ort int8-cpu" in found.short
     assert found.seconds < 25.0
+
+
+def test_a_machine_that_gets_slower_is_noticed(path: Path, world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Once the first large part is raced everything takes four times as long: the others race fewer, for longer."""
+    real = field.Field.measure
+
+    def slower(self: field.Field, *given: Any) -> None:
+        world.running = {"image": 0.4, "text": 0.8}
+        real(self, *given)
+
+    monkeypatch.setattr(field.Field, "measure", slower)
+    found = _tune(path, world, 120.0)
+    assert found.seconds <= 130.0
+    last = [row for row in found.parts["text"].rows if row.rounds]
+    assert max(row.rounds for row in last) > 2
+    assert any(row.verdict == "untried" for row in found.parts["text"].rows)
 
 
 def test_few_sessions_are_open_at_a_time_where_memory_is_short(
