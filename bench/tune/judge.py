@@ -45,7 +45,8 @@ class Judge:
     """Judges plans (part → kind; a part that is not named is FP32) with sessions that `opener` keeps.
 
     Nothing is computed twice: an encoder runs once on each capture in each kind, and its session is closed after; a set
-    of modalities is decided once for each choice of kinds of what is present in it.
+    of modalities is decided once for each choice of kinds of what is present in it. `longest`: seconds of the plan that
+    took most.
     """
 
     def __init__(self, bundle: Bundle, calibration: Calibration, opener: Opener) -> None:
@@ -58,6 +59,7 @@ class Judge:
             packets = [each.packets[name] for each in calibration.samples] or list(calibration.sets[name])[:_CAPTURES]
             held[name] = prepare(self.manifest, bundle.read, packets)
         self.count = self.given = min(len(each) for each in held.values())
+        self.longest = 0.0
         self._labels, self._feeds = labels, held
         self._encoded: dict[tuple[str, Kind], list[dict[str, Array]]] = {}
         self._decided: dict[tuple[object, ...], dict[str, Array]] = {}
@@ -99,7 +101,10 @@ class Judge:
 
     def cost(self, plan: Mapping[str, Kind]) -> Cost:
         """What a plan costs. Raises BackendError when a part of it cannot be opened or run."""
-        return self._compare(self._answers({}), self._answers(plan))
+        start = self._opener.wall()
+        found = self._compare(self._answers({}), self._answers(plan))
+        self.longest = max(self.longest, self._opener.wall() - start)
+        return found
 
     def alone(self, part: str, kind: Kind, feeds: Sequence[Feeds]) -> Cost:
         """What one part costs when all others are FP32; `feeds` are its own, for one outside decisions."""

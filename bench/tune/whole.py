@@ -51,7 +51,7 @@ def need(results: Mapping[str, PartResult], judge: Judge, rules: Rules) -> float
         opening += (_FEW + 1) * max((seconds for seconds, _ in known), default=0.0)
         decision += min((run for _, run in known), default=0.0)
     enough = (_FEW + 2) * (rules.fewest + 2) + 2 * _FINAL
-    return opening + max(enough * decision, min((_FEW + 4) * rules.rounds * decision, 1.0))
+    return _FEW * judge.longest + opening + max(enough * decision, min((_FEW + 4) * rules.rounds * decision, 1.0))
 
 
 def against_singles(
@@ -63,7 +63,7 @@ def against_singles(
     First the twin and the single settings run beside the plan; then, with the time that is left, the better of plan and
     twin alone beside the best single setting. That is taken when it is surely faster, or looks faster by more than 3 %.
     """
-    rivals, told = _rivals(opener, judge, results, max_drop)
+    rivals, told = _rivals(opener, judge, results, max_drop, budget)
     own = {part: plan[part] for part in judge.parts}
     twin = calm(own, results, judge.parts)
     opener.release()
@@ -158,12 +158,15 @@ def _faster(ratio: float, low: float, high: float) -> bool:
 
 
 def _rivals(
-    opener: Opener, judge: Judge, results: Mapping[str, PartResult], max_drop: float
+    opener: Opener, judge: Judge, results: Mapping[str, PartResult], max_drop: float, budget: Budget
 ) -> tuple[list[tuple[Choice, Plan]], list[str]]:
     """The fastest single settings that are inside the drop, and what is to be said of others."""
     rivals: list[tuple[Choice, Plan]] = []
     told: list[str] = []
     for one, single in singles(results, judge.parts, opener):
+        if budget.left < 2 * judge.longest:
+            budget.cut("single settings not judged", f"from {words(one)} on")
+            break
         cost = judge.cost(kinds_of(single, judge.parts))
         if cost.drop <= max_drop + 1e-9:
             rivals.append((one, single))

@@ -30,6 +30,7 @@ def _part() -> PartResult:
 
 class _Judge:
     parts = ("image", "text")
+    longest = 0.0
 
     def __init__(self, drop: float = 0.0) -> None:
         self.drop = drop
