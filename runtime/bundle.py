@@ -15,10 +15,10 @@ from .values import OnnxGraph, Origin
 
 __all__ = ["INLINE", "Bundle", "open_bundle", "resolve_bundle"]
 
-INLINE = 64 * 2**20
+INLINE = 8 * 2**20
 """External data of a graph up to so many bytes are put inside it; larger ones are mapped from their files."""
 _AGAIN = "Export the bundle again, or copy it again from where it came"
-_CHUNK = 2**20
+_CHUNK = 4 * 2**20
 _SMALL = 2**16
 """A tensor of at most so many bytes is put inside in any case: it may be a shape, which a backend must see at once."""
 
@@ -112,10 +112,10 @@ class Bundle:
         """Gives the checked bytes of a reference."""
         loaded: dict[str, bytes] = {}
 
-        def fetch(location: str, offset: int, length: int | None) -> bytes:
+        def fetch(location: str, offset: int, length: int | None) -> memoryview:
             file = _external(variant, location)
             data = loaded[file] if file in loaded else loaded.setdefault(file, self.read(file))
-            return data[offset : _end(variant.file, file, offset, length, len(data))]
+            return memoryview(data)[offset : _end(variant.file, file, offset, length, len(data))]
 
         return fetch
 
@@ -232,9 +232,10 @@ def _hash(path: Path) -> str:
     """SHA-256 of a file of any size."""
     digest = hashlib.sha256()
     try:
-        with open(path, "rb") as stream:
-            while chunk := stream.read(_CHUNK):
-                digest.update(chunk)
+        with open(path, "rb", buffering=0) as stream:
+            buffer = memoryview(bytearray(_CHUNK))
+            while count := stream.readinto(buffer):
+                digest.update(buffer[:count])
     except OSError as error:
         raise BundleError(f"{path} cannot be read", found=_reason(error)) from None
     return digest.hexdigest()

@@ -7,14 +7,16 @@ onnx.proto3 that can hold a TensorProto. Field numbers are those of https://gith
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from typing import TypeVar
 
 from .errors import BundleError
 
 __all__ = ["Fetch", "fields", "inline_external_data", "locations"]
 
-Fetch = Callable[[str, int, int | None], bytes | None]
+Fetch = Callable[[str, int, int | None], "bytes | memoryview | None"]
 """(file, offset, length) → the bytes to put inside, or None: they stay where they are."""
 
+Wire = TypeVar("Wire", bytes, memoryview)
 _MESSAGES: dict[str, dict[int, str]] = {
     "model": {7: "graph", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},
@@ -26,6 +28,9 @@ _MESSAGES: dict[str, dict[int, str]] = {
 }
 _RAW_DATA, _EXTERNAL_DATA, _DATA_LOCATION = 9, 13, 14
 _DEEPEST = 64
+_KEY = b"location"
+_SHORT = 2**16
+"""Bytes; a message of at most so many is not taken apart where it cannot refer to a file: most of them cannot."""
 
 
 def locations(graph: bytes) -> tuple[str, ...]:
@@ -46,29 +51,53 @@ def inline_external_data(graph: bytes, fetch: Fetch) -> bytes:
     A tensor that stays outside keeps its location, offset and length and loses whatever else its reference said.
     A graph without external data comes back as it is: a reference needs the key `location` in plain bytes.
     """
-    if b"location" not in graph:
+    if _KEY not in graph:
         return graph
-    return _rewrite(graph, "model", fetch, 0)
+    out = _Pieces()
+    _rewrite(memoryview(graph), "model", fetch, 0, out)
+    return out.joined()
 
 
-def _rewrite(data: bytes, kind: str, fetch: Fetch, depth: int) -> bytes:
+class _Pieces:
+    """What the new graph is made of, in order: views of the old one and of what was fetched, put together once."""
+
+    def __init__(self) -> None:
+        self.parts: list[bytes | memoryview] = []
+        self.size = 0
+
+    def add(self, piece: bytes | memoryview) -> None:
+        self.parts.append(piece)
+        self.size += len(piece)
+
+    def nest(self, number: int, inner: _Pieces) -> None:
+        """A field of wire type 2 whose content is `inner`."""
+        self.add(_varint(number << 3 | 2) + _varint(inner.size))
+        self.parts += inner.parts
+        self.size += inner.size
+
+    def joined(self) -> bytes:
+        return b"".join(self.parts)
+
+
+def _rewrite(data: memoryview, kind: str, fetch: Fetch, depth: int, out: _Pieces) -> None:
     if depth > _DEEPEST:
         raise BundleError("An ONNX graph is nested too deeply", expected=f"at most {_DEEPEST} levels")
     if kind == "tensor":
-        return _tensor(data, fetch)
-    inner, out = _MESSAGES[kind], bytearray()
+        _tensor(data, fetch, out)
+        return
+    inner = _MESSAGES[kind]
     for number, wire, field, content in fields(data):
         child = inner.get(number) if wire == 2 else None
-        if child is None:
-            out += field
+        if child is None or (len(content) <= _SHORT and _KEY not in bytes(content)):
+            out.add(field)
         else:
-            new = _rewrite(content, child, fetch, depth + 1)
-            out += _field(number, new)
-    return bytes(out)
+            new = _Pieces()
+            _rewrite(content, child, fetch, depth + 1, new)
+            out.nest(number, new)
 
 
-def _tensor(data: bytes, fetch: Fetch) -> bytes:
-    out, entries, external = bytearray(), {}, False
+def _tensor(data: memoryview, fetch: Fetch, out: _Pieces) -> None:
+    kept, entries, external = [], {}, False
     for number, wire, field, content in fields(data):
         if number == _EXTERNAL_DATA and wire == 2:
             key, value = _entry(content)
@@ -76,26 +105,30 @@ def _tensor(data: bytes, fetch: Fetch) -> bytes:
         elif number == _DATA_LOCATION:
             external = external or content != b"\x00"
         else:
-            out += field
+            kept.append(field)
     if not external and not entries:
-        return data
+        out.add(data)
+        return
     if "location" not in entries:
         raise BundleError("An ONNX tensor is external but names no file", expected="a location inside the bundle")
+    for field in kept:
+        out.add(field)
     offset, length = _number(entries, "offset") or 0, _number(entries, "length")
     raw = fetch(entries["location"], offset, length)
     if raw is not None:
-        return bytes(out + _field(_RAW_DATA, raw))
+        out.add(_varint(_RAW_DATA << 3 | 2) + _varint(len(raw)))
+        out.add(raw)
+        return
     facts = {"location": entries["location"], "offset": str(offset), "length": "" if length is None else str(length)}
     for key, value in facts.items():
-        if not value:
-            continue
-        out += _field(_EXTERNAL_DATA, _field(1, key.encode()) + _field(2, value.encode()))
-    return bytes(out + _varint(_DATA_LOCATION << 3) + b"\x01")
+        if value:
+            out.add(_field(_EXTERNAL_DATA, _field(1, key.encode()) + _field(2, value.encode())))
+    out.add(_varint(_DATA_LOCATION << 3) + b"\x01")
 
 
-def _entry(data: bytes) -> tuple[str, str]:
+def _entry(data: memoryview) -> tuple[str, str]:
     """A StringStringEntryProto: key is field 1, value is field 2."""
-    texts = {number: content for number, wire, _, content in fields(data) if wire == 2}
+    texts = {number: bytes(content) for number, wire, _, content in fields(data) if wire == 2}
     try:
         return texts.get(1, b"").decode(), texts.get(2, b"").decode()
     except UnicodeDecodeError:
@@ -111,8 +144,8 @@ def _number(entries: dict[str, str], key: str) -> int | None:
     return int(text)
 
 
-def fields(data: bytes) -> Iterator[tuple[int, int, bytes, bytes]]:
-    """(field number, wire type, the field with its key, its content) of one message."""
+def fields(data: Wire) -> Iterator[tuple[int, int, Wire, Wire]]:
+    """(field number, wire type, the field with its key, its content) of one message; views of a view."""
     at, end = 0, len(data)
     while at < end:
         start = at
@@ -134,7 +167,7 @@ def fields(data: bytes) -> Iterator[tuple[int, int, bytes, bytes]]:
         yield number, wire, data[start:at], data[begin:at]
 
 
-def _read_varint(data: bytes, at: int) -> tuple[int, int]:
+def _read_varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
     value = 0
     for index in range(10):
         if at + index >= len(data):

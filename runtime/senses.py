@@ -36,6 +36,7 @@ class Senses:
         self._bundle = bundle
         self._max_age = {m.name: math.inf if m.max_age_s is None else m.max_age_s for m in manifest.modalities}
         preparer = Preparer(manifest, bundle.read)
+        sessions.open(self._parts(fusion))
         self._encoders: dict[str, Encoder] = {}
         for name in self.names:
             modality = bundle.modality(name)
@@ -52,6 +53,13 @@ class Senses:
         if self._fuser is not None:
             embeddings = [encoder.embedding for encoder in self._encoders.values()]
             self._read = readout(self._heads.choices, self.names, self._fuser.weights, embeddings).read
+
+    def _parts(self, fusion: str | None) -> list[str]:
+        """What decisions need: the parts of the encoders, of the fusion, of the heads."""
+        manifest = self._bundle.manifest
+        fuser = [] if fusion is None else [manifest.fused.kinds[fusion]]
+        heads = [head.part for head in manifest.heads.values()]
+        return [*(self._bundle.modality(name).part for name in self.names), *fuser, *heads]
 
     @property
     def runs(self) -> dict[str, int]:

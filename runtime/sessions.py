@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import threading
+from collections.abc import Iterable, Mapping
 
-from .backends import Backend, Session, SessionOptions, open_backend
+from .backends import Backend, Session, SessionOptions, open_backend, usable_threads
 from .bundle import Bundle
 from .errors import BackendError, EngineError, InputError, PrecisionError
 from .manifest import Part
@@ -41,14 +42,61 @@ class Sessions:
             self.precisions[part], self.backends[part] = choice.precision, choice.backend
         self._fallback = fallback
         self._others: dict[tuple[str, SessionOptions], Backend] = {}
+        self._opening = threading.Lock()
         self._open: dict[str, Session] = {}
 
     def get(self, part: str) -> Session:
         """The session of a part; opened (file read, hash checked) the first time."""
         session = self._open.get(part)
         if session is None:
-            session = self._open[part] = self._chosen(part) or self._usual(part)
+            session = self._open[part] = self._made(part)
         return session
+
+    def open(self, parts: Iterable[str]) -> None:
+        """Open parts as `get` does, beside each other over the cores where their backends can; raises what `get` would
+        of the first part that cannot be opened."""
+        waiting = [part for part in dict.fromkeys(parts) if part not in self._open]
+        together = sorted((part for part in waiting if self._together(part)), key=self._bytes)
+        made: dict[str, Session | Exception] = {}
+
+        def work() -> None:
+            while True:
+                try:
+                    part = together.pop()  # the largest that is left
+                except IndexError:
+                    return
+                try:
+                    made[part] = self._made(part)
+                except Exception as error:  # raised below, in the order of the parts
+                    made[part] = error
+
+        helpers = [threading.Thread(target=work) for _ in range(min(usable_threads(), len(together)) - 1)]
+        for helper in helpers:
+            helper.start()
+        work()
+        for helper in helpers:
+            helper.join()
+        self._open |= {part: made[part] for part in waiting if not isinstance(made.get(part, OSError()), Exception)}
+        for part in waiting:
+            if isinstance(error := made.get(part), Exception):
+                raise error
+            self.get(part)
+
+    def _together(self, part: str) -> bool:
+        """Whether the backend of a part opens graphs in several threads."""
+        choice = self._choices.get(part)
+        try:
+            return (self.backend if choice is None else self._other(choice.backend, choice.options)).together
+        except BackendError:  # `_chosen` makes a note of it
+            return False
+
+    def _bytes(self, part: str) -> int:
+        """Size of the variant that was chosen for a part, with its weights."""
+        variant = self.bundle.variant(part, self.precisions[part])
+        return variant.bytes + sum(item.bytes for item in variant.external)
+
+    def _made(self, part: str) -> Session:
+        return self._chosen(part) or self._usual(part)
 
     def _chosen(self, part: str) -> Session | None:
         """The session that was chosen for a part; None, with a note why, where it cannot be opened."""
@@ -87,9 +135,10 @@ class Sessions:
 
     def _other(self, name: str, options: SessionOptions) -> Backend:
         """A backend beside the first one, opened once for each set of options."""
-        if (name, options) not in self._others:
-            self._others[name, options] = open_backend(name, options)
-        return self._others[name, options]
+        with self._opening:
+            if (name, options) not in self._others:
+                self._others[name, options] = open_backend(name, options)
+            return self._others[name, options]
 
     @property
     def opened(self) -> tuple[str, ...]:

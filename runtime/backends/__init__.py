@@ -14,11 +14,11 @@ from dataclasses import replace
 from types import ModuleType
 
 from ..errors import BackendError
-from .base import Backend, Candidates, Feed, Session, SessionOptions, as_array
+from .base import Backend, Candidates, Feed, Session, SessionOptions, as_array, usable_threads
 
 __all__ = [
     "Backend", "Candidates", "Feed", "Session", "SessionOptions", "as_array", "available", "candidates", "devices",
-    "open_backend",
+    "open_backend", "usable_threads",
 ]  # fmt: skip
 
 

@@ -47,6 +47,8 @@ def of_vendor(name: str, vendor: str) -> tuple[Callable[[], str | None], Callabl
 class EngineBackend:
     """Opens the engines of one vendor on the GPU that is here. `build`: see `SessionOptions`."""
 
+    together = False
+
     def __init__(self, name: str, vendor: str, options: SessionOptions) -> None:
         self.name = name
         self._vendor: Vendor = VENDORS[vendor]

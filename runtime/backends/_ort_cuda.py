@@ -186,6 +186,7 @@ class CudaBackend:
     """Opens ONNX graphs on the first GPU. `settings`: the session options that the CPU's sessions have, too."""
 
     name = "ort:cuda"
+    together = False
 
     def __init__(self, ort: Any, options: SessionOptions, settings: Callable[[OnnxGraph], Any]) -> None:
         self._ort, self._options, self._settings = ort, options, settings

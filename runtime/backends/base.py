@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol, TypeAlias
@@ -11,7 +12,7 @@ import numpy as np
 from ..errors import BackendError
 from ..values import Array, OnnxGraph, TensorSpec
 
-__all__ = ["Backend", "Candidates", "Feed", "Session", "SessionOptions", "Value", "as_array", "check_feeds"]
+__all__ = ["Backend", "Candidates", "Feed", "Session", "SessionOptions", "Value", "as_array", "check_feeds", "usable_threads"]
 
 
 @dataclass(frozen=True)
@@ -125,6 +126,8 @@ class Backend(Protocol):
     """A vendor: opens graphs with shared resources (threads, arena)."""
 
     name: str
+    together: bool
+    """Whether graphs may be opened in several threads at once, and gain by it."""
 
     def precisions(self) -> tuple[str, ...]:
         """Precisions of variants that this backend can run here, best first."""
@@ -137,3 +140,9 @@ class Backend(Protocol):
     def close(self) -> None:
         """Close the shared resources; sessions must be closed before."""
         ...
+
+
+def usable_threads() -> int:
+    """CPUs that this process may run on."""
+    affinity = getattr(os, "sched_getaffinity", None)
+    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1

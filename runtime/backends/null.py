@@ -62,6 +62,7 @@ class NullBackend:
     """Opens graphs without looking at them."""
 
     name = "null"
+    together = False
 
     def precisions(self) -> tuple[str, ...]:
         """All of them."""

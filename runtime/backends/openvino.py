@@ -119,6 +119,7 @@ class OpenvinoBackend:
     """Compiles ONNX graphs for the CPU."""
 
     name = "openvino"
+    together = False
 
     def __init__(self, sdk: Any, options: SessionOptions) -> None:
         self._sdk = sdk

@@ -23,7 +23,7 @@ import numpy as np
 from ..errors import BackendError, MissingExtraError
 from ..values import Array, OnnxGraph, TensorSpec
 from ._slots import Slots
-from .base import Candidates, Feed, SessionOptions
+from .base import Candidates, Feed, SessionOptions, usable_threads
 
 if TYPE_CHECKING:
     from ._ort_cuda import CudaBackend
@@ -148,6 +148,7 @@ class OrtBackend:
     """Opens ONNX graphs on the CPU execution provider."""
 
     name = "ort"
+    together = True
 
     def __init__(self, ort: Any, options: SessionOptions) -> None:
         self._ort = ort
@@ -233,12 +234,6 @@ def _share_arena(ort: Any) -> bool:
                 return False
             _arena_ready = True
     return True
-
-
-def usable_threads() -> int:
-    """CPUs that this process may run on."""
-    affinity = getattr(os, "sched_getaffinity", None)
-    return len(affinity(0)) if affinity is not None else os.cpu_count() or 1
 
 
 def reason(error: Exception) -> str:
