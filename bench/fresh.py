@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import time
 from typing import Any
 
-__all__ = ["main"]
+__all__ = ["environment", "main"]
 
 HEAVY = ("torch", "cv2", "onnx", "onnxruntime", "av")
+
+
+def environment() -> dict[str, str]:
+    """The environment of fresh processes: this one's, in which Python keeps its bytecode.
+
+    A package that pip installed has its bytecode; a source tree gets it from its first run, unless
+    PYTHONDONTWRITEBYTECODE says otherwise, and then every process compiles all of it anew: 0.13 s of ours.
+    """
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
 
 
 def main() -> None:

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from typing import Any
 
+from .fresh import environment
 from .percentiles import spread
 from .settings import Progress, Settings
 
@@ -59,7 +59,7 @@ def fresh(settings: Settings) -> dict[str, Any]:
         settings.fusion or "-",
     ]
     done = subprocess.run(
-        [sys.executable, "-c", _CODE, *words], capture_output=True, text=True, env=dict(os.environ), check=False
+        [sys.executable, "-c", _CODE, *words], capture_output=True, text=True, env=environment(), check=False
     )
     if done.returncode:
         last = (done.stderr.strip().splitlines() or ["nothing said"])[-1]

@@ -89,24 +89,29 @@ class Bundle:
             f"Part {part} has no variant of this precision", found=precision, expected=f"one of {', '.join(variants)}"
         )
 
-    def graph(self, part: str, precision: str) -> OnnxGraph:
+    def outside(self, part: str, precision: str) -> tuple[str, ...]:
+        """The files of external data that stay outside the graph of a variant; none up to `INLINE` bytes in all."""
+        external = self.variant(part, precision).external
+        return tuple(item.file for item in external) if sum(item.bytes for item in external) > INLINE else ()
+
+    def graph(self, part: str, precision: str, *, check: bool = True) -> OnnxGraph:
         """The ONNX graph of a variant, its external data hash-checked.
 
         Up to `INLINE` bytes of them are put inside. More stay in their files, for the backend to map: every reference
-        then names a listed, checked file in the graph's own folder.
+        then names a listed, checked file in the graph's own folder. Without `check` those files, see `outside`, were not
+        hashed yet: whoever asks for that must `check` them before anything that comes of them is used.
         """
         variant = self.variant(part, precision)
         apart = any(part == modality.part for modality in self.manifest.modalities)
         origin = Origin(part, precision, variant.digest, engine_folder(self.path), apart)
-        outside = sum(item.bytes for item in variant.external)
-        if outside <= INLINE:
+        if not self.outside(part, precision):
             whole = inline_external_data(self.read(variant.file), self._inside(variant))
             return OnnxGraph(whole, origin=origin)
-        for item in variant.external:
+        for item in variant.external if check else ():
             self.check(item.file)
         graph = inline_external_data(self.read(variant.file), self._outside(variant))
         folder = _regular(self.path, variant.file)[0].parent
-        return OnnxGraph(graph, folder, outside, origin)
+        return OnnxGraph(graph, folder, sum(item.bytes for item in variant.external), origin)
 
     def _inside(self, variant: Variant) -> Fetch:
         """Gives the checked bytes of a reference."""

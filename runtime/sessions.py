@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from functools import partial
 
 from .backends import Backend, Session, SessionOptions, open_backend, usable_threads
 from .bundle import Bundle
-from .errors import BackendError, EngineError, InputError, PrecisionError
+from .errors import BackendError, ChiasmError, EngineError, InputError, PrecisionError
 from .manifest import Part
 from .tuned import Choice, look_up
 
@@ -53,34 +55,45 @@ class Sessions:
         return session
 
     def open(self, parts: Iterable[str]) -> None:
-        """Open parts as `get` does, beside each other over the cores where their backends can; raises what `get` would
-        of the first part that cannot be opened."""
+        """Open parts as `get` does, over the cores where their backends can. Raises what `get` would of the first part
+        that cannot be opened.
+
+        Weights are hashed beside the opening: nobody gets a session before all weights of these parts were checked.
+        """
         waiting = [part for part in dict.fromkeys(parts) if part not in self._open]
         together = sorted((part for part in waiting if self._together(part)), key=self._bytes)
         made: dict[str, Session | Exception] = {}
 
-        def work() -> None:
-            while True:
-                try:
-                    part = together.pop()  # the largest that is left
-                except IndexError:
-                    return
-                try:
-                    made[part] = self._made(part)
-                except Exception as error:  # raised below, in the order of the parts
-                    made[part] = error
+        def make(part: str) -> None:
+            try:
+                made[part] = self._made(part, check=False)
+            except Exception as error:  # raised below, in the order of the parts
+                made[part] = error
 
-        helpers = [threading.Thread(target=work) for _ in range(min(usable_threads(), len(together)) - 1)]
-        for helper in helpers:
-            helper.start()
-        work()
-        for helper in helpers:
-            helper.join()
-        self._open |= {part: made[part] for part in waiting if not isinstance(made.get(part, OSError()), Exception)}
+        files = dict.fromkeys(file for part in together for file in self._outside(part))
+        jobs: list[Callable[[], None]] = [partial(make, part) for part in together]
+        _work([*jobs, *(partial(self._check, file) for file in files)])
+        opened = {part: one for part, one in made.items() if not isinstance(one, Exception)}
+        try:
+            for file in (file for part in opened for file in self._outside(part)):
+                self.bundle.check(file)  # takes no time where that was done above
+        except BaseException:
+            for session in opened.values():
+                session.close()
+            raise
+        self._open |= {part: opened[part] for part in waiting if part in opened}
         for part in waiting:
             if isinstance(error := made.get(part), Exception):
                 raise error
             self.get(part)
+
+    def _outside(self, part: str) -> tuple[str, ...]:
+        """Files of weights of a part that stay outside its graph."""
+        return self.bundle.outside(part, self.precisions[part])
+
+    def _check(self, file: str) -> None:
+        with suppress(ChiasmError):  # `open` asks again
+            self.bundle.check(file)
 
     def _together(self, part: str) -> bool:
         """Whether the backend of a part opens graphs in several threads."""
@@ -95,39 +108,40 @@ class Sessions:
         variant = self.bundle.variant(part, self.precisions[part])
         return variant.bytes + sum(item.bytes for item in variant.external)
 
-    def _made(self, part: str) -> Session:
-        return self._chosen(part) or self._usual(part)
+    def _made(self, part: str, *, check: bool = True) -> Session:
+        """A new session. Without `check` nobody may have it before the part's weights were checked."""
+        return self._chosen(part, check) or self._usual(part, check)
 
-    def _chosen(self, part: str) -> Session | None:
+    def _chosen(self, part: str, check: bool) -> Session | None:
         """The session that was chosen for a part; None, with a note why, where it cannot be opened."""
         choice = self._choices.get(part)
         if choice is None:
             return None
         try:
-            return self._start(part, self._other(choice.backend, choice.options), choice.precision)
+            return self._start(part, self._other(choice.backend, choice.options), choice.precision, check)
         except BackendError as error:
             self.precisions[part] = self._best(part, self.backend)
             self.notes[part] = f"runs in {self.precisions[part]} on {self.backend.name}, not as tuned: {error}"
             return None
 
-    def _usual(self, part: str) -> Session:
+    def _usual(self, part: str, check: bool) -> Session:
         try:
-            return self._start(part, self.backend, self.precisions[part])
+            return self._start(part, self.backend, self.precisions[part], check)
         except EngineError as error:
             if self._fallback is None:
                 raise
             second = self._other(*self._fallback)
             precision = self._best(part, second)
-            session = self._start(part, second, precision)
+            session = self._start(part, second, precision, check)
             self.notes[part] = f"runs in {precision} on {second.name}: {error}"
             return session
 
     def _best(self, part: str, backend: Backend) -> str:
         return choose_precisions({part: self.bundle.manifest.parts[part]}, backend, "auto")[part]
 
-    def _start(self, part: str, backend: Backend, precision: str) -> Session:
+    def _start(self, part: str, backend: Backend, precision: str, check: bool) -> Session:
         spec = self.bundle.manifest.parts[part]
-        session = backend.open(self.bundle.graph(part, precision), spec.inputs, spec.outputs)
+        session = backend.open(self.bundle.graph(part, precision, check=check), spec.inputs, spec.outputs)
         self.precisions[part], self.backends[part] = precision, backend.name
         if session.note is not None:
             self.notes[part] = session.note
@@ -152,6 +166,25 @@ class Sessions:
         while self._others:
             self._others.popitem()[1].close()
         self.backend.close()
+
+
+def _work(jobs: list[Callable[[], None]]) -> None:
+    """Do what is in the list, the last first, in as many threads as there are CPUs; this one is one of them."""
+
+    def work() -> None:
+        while True:
+            try:
+                job = jobs.pop()
+            except IndexError:
+                return
+            job()
+
+    helpers = [threading.Thread(target=work) for _ in range(min(usable_threads(), len(jobs)) - 1)]
+    for helper in helpers:
+        helper.start()
+    work()
+    for helper in helpers:
+        helper.join()
 
 
 def open_sessions(

@@ -43,9 +43,11 @@ def first_results(
 ) -> dict[str, dict[str, Any]]:
     """Name → medians over `repeats` fresh processes, one after another and in turns, after one that is not counted.
 
-    `peers`: name → file. The uncounted first ones bring everybody's files into the system's cache.
+    `peers`: name → file. The uncounted first ones bring everybody's files, and what Python compiles, into their caches.
     """
     import numpy as np
+
+    from ..fresh import environment
 
     runs: dict[str, list[dict[str, float]]] = {name: [] for name in peers}
     failed: dict[str, str] = {}
@@ -54,7 +56,7 @@ def first_results(
             if name in failed:
                 continue
             words = [sys.executable, "-W", "ignore", "-c", _CODE, file, work.name, str(folder), str(threads), size]
-            done = subprocess.run(words, capture_output=True, text=True, check=False)
+            done = subprocess.run(words, capture_output=True, text=True, env=environment(), check=False)
             lines = [line for line in done.stdout.splitlines() if line.startswith('{"first')]
             if not lines:
                 failed[name] = (done.stderr.strip().splitlines() or ["nothing said"])[-1]

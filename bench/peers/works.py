@@ -112,9 +112,9 @@ def captures(work: Work, count: int, size: Size = "real", seed: int = 0) -> list
 
 def _frame(random: np.random.Generator, size: Size) -> NDArray[np.uint8]:
     height, width = FRAME if size == "real" else (90, 160)
-    rough = random.integers(0, 256, (9, 16, 3)).repeat(height // 9, 0).repeat(width // 16, 1)
-    noise = random.integers(-20, 21, (height, width, 1))
-    return np.ascontiguousarray(np.clip(rough + noise, 0, 255).astype(np.uint8))
+    rough = random.integers(0, 256, (9, 16, 3)).astype(np.int16).repeat(height // 9, 0).repeat(width // 16, 1)
+    rough += random.integers(-20, 21, (height, width, 1)).astype(np.int16)  # small types: a peak is measured beside it
+    return np.clip(rough, 0, 255, out=rough).astype(np.uint8)
 
 
 def _text(random: np.random.Generator, size: Size) -> str:
