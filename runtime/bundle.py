@@ -98,8 +98,8 @@ class Bundle:
         """The ONNX graph of a variant, its external data hash-checked.
 
         Up to `INLINE` bytes of them are put inside. More stay in their files, for the backend to map: every reference
-        then names a listed, checked file in the graph's own folder. Without `check` those files, see `outside`, were not
-        hashed yet: whoever asks for that must `check` them before anything that comes of them is used.
+        then names a listed, checked file in the graph's own folder. Without `check` those files (see `outside`)
+        were not hashed yet: whoever asks for that must `check` them before anything that comes of them is used.
         """
         variant = self.variant(part, precision)
         apart = any(part == modality.part for modality in self.manifest.modalities)

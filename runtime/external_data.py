@@ -103,7 +103,7 @@ def _tensor(data: memoryview, fetch: Fetch, out: _Pieces) -> None:
             key, value = _entry(content)
             entries[key] = value
         elif number == _DATA_LOCATION:
-            external = external or content != b"\x00"
+            external = external or bytes(content) != b"\x00"
         else:
             kept.append(field)
     if not external and not entries:

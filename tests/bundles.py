@@ -18,7 +18,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import onnx
 from bundle_graphs import HAZARDS, LATENT, OBJECTS, STATE, TOKENS, WEATHERS, WIDTH, WORDS, part
+from chiasm.runtime.bundle import Bundle, open_bundle
+from onnx import numpy_helper
 
 MODALITIES = ("image", "text", "audio", "radar")
 KINDS = ("early", "middle", "late", "hybrid", "gated", "adaptive")
@@ -174,3 +177,31 @@ def tiny_inputs(seed: int = 0) -> dict[str, Any]:
         "audio": (random.standard_normal(16000) * 0.1).astype(np.float32),
         "radar": random.random((32, 32), dtype=np.float32),
     }
+
+
+def with_external(tmp_path: Path, location: str, listed: bool = True, **extra: str) -> Bundle:
+    """A tiny bundle, the radar encoder's weights moved to a file of their own."""
+    path = tiny_bundle(tmp_path)
+    file = path / "parts/radar.fp32.onnx"
+    model = onnx.load_model(file)
+    weights = b""
+    for tensor in model.graph.initializer:
+        raw = numpy_helper.to_array(tensor).tobytes()
+        info = {"location": location, "offset": str(len(weights)), "length": str(len(raw)), **extra}
+        tensor.ClearField("raw_data")
+        tensor.data_location = onnx.TensorProto.EXTERNAL
+        for key, value in info.items():
+            tensor.external_data.add(key=key, value=value)
+        weights += raw
+    data = model.SerializeToString()
+    file.write_bytes(data)
+    (path / "parts/radar.weights").write_bytes(weights)
+
+    def mutate(manifest: dict[str, Any]) -> None:
+        entry = {"file": "parts/radar.weights", "sha256": hashlib.sha256(weights).hexdigest(), "bytes": len(weights)}
+        manifest["parts"]["radar"]["variants"][0].update(
+            sha256=hashlib.sha256(data).hexdigest(), bytes=len(data), external=[entry] if listed else []
+        )
+
+    edit_manifest(path, mutate)
+    return open_bundle(path)

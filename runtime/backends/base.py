@@ -12,7 +12,17 @@ import numpy as np
 from ..errors import BackendError
 from ..values import Array, OnnxGraph, TensorSpec
 
-__all__ = ["Backend", "Candidates", "Feed", "Session", "SessionOptions", "Value", "as_array", "check_feeds", "usable_threads"]
+__all__ = [
+    "Backend",
+    "Candidates",
+    "Feed",
+    "Session",
+    "SessionOptions",
+    "Value",
+    "as_array",
+    "check_feeds",
+    "usable_threads",
+]
 
 
 @dataclass(frozen=True)

@@ -22,6 +22,7 @@ from typing import Any, cast
 import numpy as np
 
 from ..errors import BackendError, MissingExtraError
+from ..external_data import inline_external_data
 from ..values import Array, OnnxGraph, TensorSpec
 from ._slots import Slots
 from .base import Candidates, Feed, SessionOptions
@@ -30,6 +31,8 @@ from .ort import threads_for
 __all__ = ["RANK", "OpenvinoBackend", "OpenvinoSession", "candidates", "open_backend", "why_not"]
 
 RANK: int | None = None
+_INSIDE = 64 * 2**20
+"""Bytes; weights outside a graph, in a folder that may not be written to, are put inside up to so many."""
 _CONVERTER = "openvino.tools.ovc"
 _FRAME = ("Exception from", "Check '", "FrontEnd API failed", "Summary:", "To facilitate")
 _DTYPES = {"f32": "float32", "f16": "float16", "i64": "int64", "i32": "int32", "u8": "uint8", "i8": "int8",
@@ -161,8 +164,21 @@ def _read(core: Any, graph: OnnxGraph) -> Any:
     """The graph as OpenVINO's model; weights outside it are mapped by OpenVINO from their files."""
     if graph.folder is None:
         return core.read_model(io.BytesIO(graph.proto))
+    if graph.outside <= _INSIDE and not os.access(graph.folder, os.W_OK):
+        return core.read_model(io.BytesIO(_whole(graph.proto, graph.folder)))
     with _beside(graph.proto, graph.folder) as path:
         return core.read_model(path)
+
+
+def _whole(proto: bytes, folder: Path) -> bytes:
+    """The graph with its weights inside, each file read once."""
+    read = cache(lambda file: memoryview((folder / file).read_bytes()))
+
+    def fetch(file: str, offset: int, length: int | None) -> memoryview:
+        data: memoryview = read(file)
+        return data[offset:] if length is None else data[offset : offset + length]
+
+    return inline_external_data(proto, fetch)
 
 
 @contextmanager

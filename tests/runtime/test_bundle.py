@@ -9,15 +9,13 @@ from typing import Any
 
 import chiasm.reference
 import numpy as np
-import onnx
 import pytest
-from bundles import edit_manifest, tiny_bundle
+from bundles import tiny_bundle, with_external
 from chiasm.runtime import bundle as opening
 from chiasm.runtime.backends import open_backend
-from chiasm.runtime.bundle import Bundle, open_bundle, resolve_bundle
+from chiasm.runtime.bundle import open_bundle, resolve_bundle
 from chiasm.runtime.errors import BundleError, HashError, InputError, ManifestError, PrecisionError, UnsafePathError
 from chiasm.runtime.values import OnnxGraph
-from onnx import numpy_helper
 
 IMAGE = "parts/image.fp32.onnx"
 
@@ -192,40 +190,10 @@ def test_a_huge_manifest_is_not_read(tmp_path: Path) -> None:
 # --- external data -------------------------------------------------------------------------------------------------
 
 
-def _with_external(tmp_path: Path, location: str, listed: bool = True, **extra: str) -> Bundle:
-    """The radar encoder's weights moved to a file of their own."""
-    import hashlib
-
-    path = tiny_bundle(tmp_path)
-    file = path / "parts/radar.fp32.onnx"
-    model = onnx.load_model(file)
-    weights = b""
-    for tensor in model.graph.initializer:
-        raw = numpy_helper.to_array(tensor).tobytes()
-        info = {"location": location, "offset": str(len(weights)), "length": str(len(raw)), **extra}
-        tensor.ClearField("raw_data")
-        tensor.data_location = onnx.TensorProto.EXTERNAL
-        for key, value in info.items():
-            tensor.external_data.add(key=key, value=value)
-        weights += raw
-    data = model.SerializeToString()
-    file.write_bytes(data)
-    (path / "parts/radar.weights").write_bytes(weights)
-
-    def mutate(manifest: dict[str, Any]) -> None:
-        entry = {"file": "parts/radar.weights", "sha256": hashlib.sha256(weights).hexdigest(), "bytes": len(weights)}
-        _variant(manifest, "radar").update(
-            sha256=hashlib.sha256(data).hexdigest(), bytes=len(data), external=[entry] if listed else []
-        )
-
-    edit_manifest(path, mutate)
-    return open_bundle(path)
-
-
 def test_external_data_is_put_inside_and_gives_the_same_answer(tmp_path: Path, tiny: Path) -> None:
     import onnxruntime
 
-    graph = _with_external(tmp_path, "radar.weights").graph("radar", "fp32").proto
+    graph = with_external(tmp_path, "radar.weights").graph("radar", "fp32").proto
     feeds = {"series": np.random.default_rng(0).random((1, 32, 32), np.float32)}
     run = [onnxruntime.InferenceSession(g, providers=["CPUExecutionProvider"]).run(None, feeds)
            for g in (graph, (tiny / "parts/radar.fp32.onnx").read_bytes())]  # fmt: skip
@@ -247,7 +215,7 @@ def test_large_external_data_stays_in_its_file_and_gives_the_same_answer(
     """References are written anew with nothing but place and size: other keys, a pointer say, never reach a backend."""
     monkeypatch.setattr(opening, "INLINE", 0)
     monkeypatch.setattr(opening, "_SMALL", 64)
-    bundle = _with_external(tmp_path, "radar.weights", prepacked_0="1|2|3")
+    bundle = with_external(tmp_path, "radar.weights", prepacked_0="1|2|3")
     spec = bundle.manifest.parts["radar"]
     graph = bundle.graph("radar", "fp32")
     assert graph.folder == bundle.path / "parts"
@@ -264,7 +232,7 @@ def test_large_external_data_stays_in_its_file_and_gives_the_same_answer(
 def test_a_roundabout_way_to_a_listed_file_is_refused_where_a_backend_would_walk_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    bundle = _with_external(tmp_path, "./radar.weights")
+    bundle = with_external(tmp_path, "./radar.weights")
     assert bundle.graph("radar", "fp32").folder is None
     monkeypatch.setattr(opening, "INLINE", 0)
     monkeypatch.setattr(opening, "_SMALL", 0)
@@ -276,7 +244,7 @@ def test_a_checked_file_is_read_again_only_after_it_was_written(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(opening, "INLINE", 0)
-    bundle = _with_external(tmp_path, "radar.weights")
+    bundle = with_external(tmp_path, "radar.weights")
     file = bundle.path / "parts/radar.weights"
     read: list[Path] = []
     real = opening._hash
@@ -289,17 +257,33 @@ def test_a_checked_file_is_read_again_only_after_it_was_written(
         bundle.graph("radar", "fp32")
 
 
+def test_weights_may_be_hashed_later_and_only_those(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    bundle = with_external(tmp_path, "radar.weights")
+    assert bundle.outside("radar", "fp32") == ()
+    monkeypatch.setattr(opening, "INLINE", 0)
+    assert bundle.outside("radar", "fp32") == ("parts/radar.weights",)
+    file = bundle.path / "parts/radar.weights"
+    file.write_bytes(bytes(file.stat().st_size))
+    assert bundle.graph("radar", "fp32", check=False).folder == bundle.path / "parts"
+    with pytest.raises(HashError, match=r"radar\.weights"):
+        bundle.check("parts/radar.weights")
+    graph = bundle.path / "parts/radar.fp32.onnx"
+    graph.write_bytes(graph.read_bytes()[:-1] + b"?")
+    with pytest.raises(HashError, match=r"radar\.fp32"):
+        bundle.graph("radar", "fp32", check=False)
+
+
 @pytest.mark.usefixtures("mode")
 @pytest.mark.parametrize("location", ["../tokenizer.json", "/etc/passwd", "other.weights", "../../outside", "", "."])
 def test_external_data_outside_the_list_is_refused(tmp_path: Path, location: str) -> None:
     with pytest.raises(BundleError, match=r"external|names no file"):
-        _with_external(tmp_path, location).graph("radar", "fp32")
+        with_external(tmp_path, location).graph("radar", "fp32")
 
 
 @pytest.mark.usefixtures("mode")
 def test_unlisted_external_data_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UnsafePathError, match="does not list"):
-        _with_external(tmp_path, "radar.weights", listed=False).graph("radar", "fp32")
+        with_external(tmp_path, "radar.weights", listed=False).graph("radar", "fp32")
 
 
 NUMBERS = [("offset", "-1"), ("offset", "99999999"), ("length", "9e9"), ("length", "9" * 12)]
@@ -309,12 +293,12 @@ NUMBERS = [("offset", "-1"), ("offset", "99999999"), ("length", "9e9"), ("length
 @pytest.mark.parametrize(("key", "value"), NUMBERS)
 def test_external_data_past_its_file_is_refused(tmp_path: Path, key: str, value: str) -> None:
     with pytest.raises(BundleError, match=r"past the end|unusable"):
-        _with_external(tmp_path, "radar.weights", **{key: value}).graph("radar", "fp32")
+        with_external(tmp_path, "radar.weights", **{key: value}).graph("radar", "fp32")
 
 
 @pytest.mark.usefixtures("mode")
 def test_damaged_external_data_is_found(tmp_path: Path) -> None:
-    bundle = _with_external(tmp_path, "radar.weights")
+    bundle = with_external(tmp_path, "radar.weights")
     data = bytearray((bundle.path / "parts/radar.weights").read_bytes())
     data[0] ^= 1
     (bundle.path / "parts/radar.weights").write_bytes(data)

@@ -121,7 +121,16 @@ def test_a_graph_that_is_not_the_promised_one_is_refused(tiny: Path) -> None:
         backend.open(graph, spec.inputs, spec.outputs[:-1])
 
 
-def test_weights_in_files_are_found_though_the_graph_is_not_the_one_in_the_folder(tmp_path: Path) -> None:
+@pytest.mark.parametrize("writable", [True, False])
+def test_weights_in_files_are_found_though_the_graph_is_not_the_one_in_the_folder(
+    tmp_path: Path, writable: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a folder that may not be written to they are put inside the graph (root may write anywhere, so it is told)."""
+    if not writable:
+        monkeypatch.setattr(openvino.os, "access", lambda *_: False)
+        monkeypatch.setattr(
+            openvino.tempfile, "mkstemp", lambda **_: pytest.fail("this folder is not to be written to")
+        )
     whole = perceptron().SerializeToString()
     onnx.save_model(onnx.load_from_string(whole), tmp_path / "part.onnx", save_as_external_data=True,
                     location="part.weights", size_threshold=0)  # fmt: skip

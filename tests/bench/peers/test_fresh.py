@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+from chiasm.bench.fresh import environment
 from chiasm.bench.peers.fresh import first_results
 from chiasm.bench.peers.works import WORKS
 
@@ -15,3 +17,11 @@ def test_a_fresh_process_reports_time_and_memory(place: Path) -> None:
     assert found["chiasm"]["peak_rss_mib"] > 10
     assert found["chiasm"]["runs"] == 1
     assert "nobody_at_all" in found["nobody"]["error"]
+
+
+def test_fresh_processes_keep_what_python_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else a source tree is compiled in every one of them, and an installed package in none."""
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    monkeypatch.setenv("CHIASM_TUNED", "somewhere")
+    assert "PYTHONDONTWRITEBYTECODE" not in environment()
+    assert environment()["CHIASM_TUNED"] == "somewhere"
