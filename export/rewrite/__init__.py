@@ -16,6 +16,7 @@ from ..model import Model, as_model
 from .affine import fold_affine
 from .flat import convolve_flat
 from .gelu import gelu_by_tanh
+from .maps import maps_as_products
 from .moments import normalise_by_moments
 from .padding import cut_padding
 from .patches import patches_as_products
@@ -36,7 +37,7 @@ FOR_CPU: dict[str, Rewrite] = {
     "spectrum": convolve_in_spectrum,
     "gelu": gelu_by_tanh,
 }
-UNSEEN: dict[str, Rewrite] = {"windows": windows_as_products}
+UNSEEN: dict[str, Rewrite] = {"windows": windows_as_products, "maps": maps_as_products}
 LAST: dict[str, Rewrite] = {"padding": cut_padding}
 
 
