@@ -13,7 +13,7 @@ def did_you_mean(name: str, known: Iterable[str], prefix: str = "") -> str | Non
     """The known name that a misspelt one was perhaps meant to be, as a sentence; None when none is near."""
     from difflib import get_close_matches  # only where something is wrong
 
-    near = get_close_matches(name, list(known), n=1, cutoff=0.5)
+    near = get_close_matches(name, list(known), n=1)
     return f"Did you mean {prefix}{near[0]}?" if near else None
 
 
