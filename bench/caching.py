@@ -2,7 +2,8 @@
 
 The same stream, every modality at its own rate and text once, goes through two pipelines: one keeps unchanged
 encodings, the other encodes everything in every step. They take turns, a second of the stream each, so that both see
-the same machine; their answers must be equal, bit for bit.
+the same machine; their answers must be equal, bit for bit. Unless threads are asked for, both have one: what is not
+encoded counts, and not that the more there is to encode, the more of it runs side by side.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from heapq import merge
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -63,6 +64,7 @@ def _ticks(rate_hz: float, seconds: float) -> Iterator[float]:
 
 def caching(settings: Settings, progress: Progress) -> dict[str, Any]:
     """Steps per second with and without kept encodings, on the same snapshots, at two paces (see `schedule`)."""
+    settings = replace(settings, threads=settings.threads or 1)
     with settings.open(cache=True) as keeping, settings.open(cache=False) as plain:
         modalities = keeping.manifest.modalities
         captures = Captures(modalities, RING, settings.seed)

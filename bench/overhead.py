@@ -4,9 +4,11 @@ The pipeline takes a few steps, then the same graphs, in the same precisions and
 Runtime sessions whose inputs and outputs are bound beforehand, one graph's outputs being the next one's inputs where
 they lie: the least that any program pays. So they take turns.
 The first of a turn is not counted: it finds the caches as the other left them, with the same weights in another place,
-where a pipeline in use finds what it left itself. The overhead is the step, minus its preprocessing, minus the bare
-runs on that sample. A second, shorter series compares with `InferenceSession.run`, which most programs call; it is
-apart because a graph that runs twice in a row finds its code and weights in the caches, which no pipeline does.
+where a pipeline in use finds what it left itself.
+The overhead is the step, minus its preprocessing, minus the bare runs on that sample; it is below zero where encoders
+run side by side, and with `--threads 1` they do not. A second, shorter series compares with `InferenceSession.run`,
+which most programs call; it is apart because a graph that runs twice in a row finds its code and weights in the caches,
+which no pipeline does.
 """
 
 from __future__ import annotations

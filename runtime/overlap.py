@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import operator
+import threading
+from collections.abc import Callable, Sequence
 from time import perf_counter
-from typing import TYPE_CHECKING, Any
 
 from .encode import Encoder
 
-if TYPE_CHECKING:
-    from concurrent.futures import Executor
-
 __all__ = ["Overlap"]
 
-WORTH_S = 0.002
+WORTH_S = 0.0002
 """Only when two encoders took as long as this: waking a thread takes 0.02 to 0.1 ms."""
-TRIES = 4
+TRIES = 8
 """Steps of each way, in turn, before one is chosen for a set of encoders by its shortest step."""
 CLEARLY = 0.97
 """Two at a time must take less than this share."""
@@ -50,9 +48,9 @@ class Overlap:
     """
 
     def __init__(self, *, allowed: bool = True) -> None:
+        self._helper: _Helper | None = None
         self._allowed = allowed
         self._trials: dict[tuple[str, ...], _Trial] = {}
-        self._helper: Executor | None = None
 
     def run(self, ready: Sequence[Encoder], timings: dict[str, float]) -> None:
         """Encode what is ready. Raises what an encoder raises, after all have ended."""
@@ -72,7 +70,7 @@ class Overlap:
 
     def _run_beside(self, ready: Sequence[Encoder], timings: dict[str, float]) -> None:
         """This thread and another one take the next encoder, the longest first, until none is left."""
-        left = sorted(ready, key=lambda encoder: encoder.seconds)
+        left = sorted(ready, key=_seconds)
 
         def work() -> None:
             while left:
@@ -86,24 +84,62 @@ class Overlap:
                     left.clear()
                     raise
 
-        other = self._executor().submit(work)
+        if self._helper is None:
+            self._helper = _Helper()
+        self._helper.begin(work)
         try:
             work()
         finally:
-            other.result()
-
-    def _executor(self) -> Any:
-        if self._helper is None:
-            from concurrent.futures import ThreadPoolExecutor
-
-            self._helper = ThreadPoolExecutor(1, "chiasm-encoder")
-        return self._helper
+            self._helper.wait()
 
     def close(self) -> None:
-        """End the other thread; a second call does nothing."""
-        if self._helper is not None:
-            self._helper.shutdown()
-            self._helper = None
+        """Let the other thread end; a second call does nothing."""
+        helper, self._helper = self._helper, None
+        if helper is not None:
+            helper.end()
+
+    def __del__(self) -> None:
+        self.close()
+
+
+class _Helper:
+    """A thread that does one thing after another; two locks, because an executor takes as long as a small encoder."""
+
+    def __init__(self) -> None:
+        self._job: Callable[[], None] | None = None
+        self._error: BaseException | None = None
+        self._go, self._done = threading.Lock(), threading.Lock()
+        self._go.acquire()
+        self._done.acquire()
+        threading.Thread(target=self._loop, name="chiasm-encoder", daemon=True).start()
+
+    def begin(self, job: Callable[[], None]) -> None:
+        """Start on a job; `wait` has to come before the next."""
+        self._job = job
+        self._go.release()
+
+    def wait(self) -> None:
+        """Until the job is done. Raises what it raised."""
+        self._done.acquire()
+        error, self._error = self._error, None
+        if error is not None:
+            raise error
+
+    def end(self) -> None:
+        """No job any more."""
+        self._job = None
+        self._go.release()
+
+    def _loop(self) -> None:
+        while self._go.acquire() and self._job is not None:
+            try:
+                self._job()
+            except BaseException as error:
+                self._error = error
+            self._done.release()
+
+
+_seconds = operator.attrgetter("seconds")
 
 
 def _two_are_long(encoders: Sequence[Encoder]) -> bool:
