@@ -84,13 +84,15 @@ class Overlap:
                     left.clear()
                     raise
 
-        if self._helper is None:
-            self._helper = _Helper()
-        self._helper.begin(work)
+        helper, self._helper = self._helper or _Helper(), None
+        helper.begin(work)
         try:
             work()
         finally:
-            self._helper.wait()
+            error = helper.wait()
+            self._helper = helper  # not that of a wait that was interrupted: it may be working still
+        if error is not None:
+            raise error
 
     def close(self) -> None:
         """Let the other thread end; a second call does nothing."""
@@ -118,12 +120,11 @@ class _Helper:
         self._job = job
         self._go.release()
 
-    def wait(self) -> None:
-        """Until the job is done. Raises what it raised."""
+    def wait(self) -> BaseException | None:
+        """Until the job is done. Gives what it raised."""
         self._done.acquire()
         error, self._error = self._error, None
-        if error is not None:
-            raise error
+        return error
 
     def end(self) -> None:
         """No job any more."""

@@ -177,7 +177,10 @@ class Field:
         rivals = [each for each in dict.fromkeys(choices) if each != reference]
         rivals.sort(key=lambda each: self._run(part, result, each))
         if self.wish.objective == "memory":
-            late = lambda: self.budget.wall() > end  # noqa: E731
+
+            def late() -> bool:
+                return self.budget.wall() > end
+
             return footprint(self.opener.bundle.path, part, [reference, *rivals], advance, late)
         found: dict[Choice, Lane] = {}
         leader: list[Choice] = []

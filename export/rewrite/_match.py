@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,10 @@ from onnx import helper
 from ..graphs import Graph
 from ..model import infer
 
-__all__ = ["ONE_BY_ONE", "View", "assign", "attribute", "carry", "is_mark", "same_axis", "whole"]
+__all__ = [
+    "ONE_BY_ONE", "View", "assign", "attribute", "carry", "is_mark", "is_plain", "replace_convolutions", "same_axis",
+    "whole",
+]  # fmt: skip
 
 ONE_BY_ONE = frozenset(["Relu", "Sigmoid", "Tanh", "Gelu", "Erf", "Exp", "Log", "Sqrt", "Neg", "Abs", "HardSigmoid",
                         "HardSwish", "Softplus", "Elu", "LeakyRelu", "Reciprocal", "Identity"])  # fmt: skip
@@ -47,6 +50,32 @@ def attribute(node: Any, name: str, default: Any = None) -> Any:
 def whole(*numbers: int) -> Any:
     """An int64 vector, as shapes and indices are."""
     return np.array(numbers, np.int64)
+
+
+def is_plain(convolution: Any) -> bool:
+    """Whether it has one group, no dilation, and says itself how it is padded."""
+    return (
+        attribute(convolution, "group", 1) == 1
+        and set(attribute(convolution, "dilations", [1])) == {1}
+        and attribute(convolution, "auto_pad", b"NOTSET") in (b"NOTSET", b"")
+    )
+
+
+def replace_convolutions(
+    graph: Graph, fits: Callable[[View, Any], bool], rewrite: Callable[[Graph, View, Any, dict[str, str]], None]
+) -> int:
+    """Let `rewrite` make other nodes of each convolution that fits, and drop it. Returns how many.
+
+    All of them share one dictionary: tensor with channels first → its form with channels last, where there is one.
+    """
+    view = View(graph)
+    nodes = [node for node in graph.nodes if node.op_type == "Conv" and fits(view, node)]
+    rows: dict[str, str] = {}
+    for node in nodes:
+        rewrite(graph, view, node, rows)
+    gone = {node.name for node in nodes}
+    graph.nodes = [node for node in graph.nodes if node.name not in gone]
+    return len(nodes)
 
 
 def is_mark(view: View, name: str) -> bool:

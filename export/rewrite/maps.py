@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from ..graphs import Graph
-from ._match import View, attribute, whole
+from ._match import View, attribute, is_plain, replace_convolutions, whole
 
 __all__ = ["maps_as_products"]
 
@@ -27,14 +27,7 @@ def maps_as_products(graph: Graph) -> int:
 
     Left alone: groups and dilations.
     """
-    view = View(graph)
-    nodes = [node for node in graph.nodes if node.op_type == "Conv" and _fits(view, node)]
-    rows: dict[str, str] = {}
-    for node in nodes:
-        _rewrite(graph, view, node, rows)
-    gone = {node.name for node in nodes}
-    graph.nodes = [node for node in graph.nodes if node.name not in gone]
-    return len(nodes)
+    return replace_convolutions(graph, _fits, _rewrite)
 
 
 def _fits(view: View, node: Any) -> bool:
@@ -42,12 +35,7 @@ def _fits(view: View, node: Any) -> bool:
     shapes = [view.shapes.get(name, ()) for name in (node.input[0], node.output[0])]
     if weight is None or weight.ndim != 4 or weight.dtype != np.float32 or any(len(s) != 4 or 0 in s for s in shapes):
         return False
-    plain = (
-        attribute(node, "group", 1) == 1
-        and set(attribute(node, "dilations", [1])) == {1}
-        and attribute(node, "auto_pad", b"NOTSET") in (b"NOTSET", b"")
-    )
-    return plain and min(weight.shape[:2]) >= _CHANNELS and int(np.prod(shapes[1][2:])) <= _PLACES
+    return is_plain(node) and min(weight.shape[:2]) >= _CHANNELS and int(np.prod(shapes[1][2:])) <= _PLACES
 
 
 def _rewrite(graph: Graph, view: View, node: Any, rows: dict[str, str]) -> None:

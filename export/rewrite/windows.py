@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..graphs import Graph
-from ._match import View, attribute, carry, whole
+from ._match import View, attribute, carry, is_plain, replace_convolutions, whole
 
 __all__ = ["windows_as_products"]
 
@@ -26,14 +26,7 @@ def windows_as_products(graph: Graph) -> int:
 
     Left alone: groups, dilations, and kernels that go more than one tap beyond a multiple of their stride.
     """
-    view = View(graph)
-    nodes = [node for node in graph.nodes if node.op_type == "Conv" and _fits(view, node)]
-    rows: dict[str, str] = {}
-    for node in nodes:
-        _rewrite(graph, view, node, rows)
-    gone = {node.name for node in nodes}
-    graph.nodes = [node for node in graph.nodes if node.name not in gone]
-    return len(nodes)
+    return replace_convolutions(graph, _fits, _rewrite)
 
 
 def _fits(view: View, node: Any) -> bool:
@@ -41,13 +34,8 @@ def _fits(view: View, node: Any) -> bool:
     shapes = [view.shapes.get(name, ()) for name in (node.input[0], node.output[0])]
     if weight is None or weight.ndim != 3 or weight.dtype != np.float32 or any(not s or 0 in s for s in shapes):
         return False
-    plain = (
-        attribute(node, "group", 1) == 1
-        and attribute(node, "dilations", [1]) == [1]
-        and attribute(node, "auto_pad", b"NOTSET") in (b"NOTSET", b"")
-    )
     step = attribute(node, "strides", [1])[0]
-    return plain and weight.shape[2] % step in (0, 1 % step) and weight[0].size >= _WORTH
+    return is_plain(node) and weight.shape[2] % step in (0, 1 % step) and weight[0].size >= _WORTH
 
 
 def _rewrite(graph: Graph, view: View, node: Any, rows: dict[str, str]) -> None:
