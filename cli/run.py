@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
@@ -30,10 +30,8 @@ from .common import (
 )
 
 if TYPE_CHECKING:
-    from ..runtime.manifest import Modality
     from ..runtime.pipeline import Pipeline
     from ..runtime.sinks import Sink
-    from ..runtime.sources import Source
     from ..runtime.stream import Stream
     from ..runtime.values import Result
 
@@ -78,6 +76,7 @@ def command(
     Example: chiasm run reference --image drive.mp4 --audio drive.mp4 --radar drive.npz --sink annotated.mp4
     """
     from ..runtime.pipeline import load
+    from ..runtime.sources import open_sources
 
     options = option_names(ctx)
     word, values = split_modalities([bundle, *ctx.args], options)
@@ -89,10 +88,14 @@ def command(
             stderr().print(f"{part} {why}", markup=False)
         chosen = known_modalities(values, pipeline.manifest.modalities, options)
         uris = {modality.name: source_uri(modality, values[modality.name]) for modality in chosen}
-        sources = _open_sources(stack, chosen, uris)
+        sources, shared = open_sources(uris, {modality.name: modality for modality in chosen})
+        for source in sources:
+            stack.callback(source.close)
         sound = None if realtime or any(source.live for source in sources) else _sound_track(uris.values())
         sinks = _open_sinks(stack, names, pipeline, rate, sound)
-        stream = stack.enter_context(pipeline.stream(sources, rate_hz=rate, realtime=realtime, seconds=seconds))
+        stream = stack.enter_context(
+            pipeline.stream(sources, rate_hz=rate, realtime=realtime, seconds=seconds, shared=shared)
+        )
         tally = Tally()
         _pump(stream, sinks, tally, seconds, quiet=not {"print", "-"}.isdisjoint(names))
         summary = tally.summary(stream, pipeline)
@@ -145,17 +148,6 @@ class Tally:
             "errors": {name: str(error) for name, error in stream.errors.items()},
             "interrupted": self.interrupted,
         }
-
-
-def _open_sources(stack: ExitStack, chosen: Sequence[Modality], uris: Mapping[str, str]) -> list[Source]:
-    from ..runtime.sources import open_source
-
-    sources: list[Source] = []
-    for modality in chosen:
-        source = open_source(modality, uris[modality.name])
-        stack.callback(source.close)
-        sources.append(source)
-    return sources
 
 
 def _sound_track(uris: Iterable[str]) -> str | None:

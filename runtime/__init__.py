@@ -29,6 +29,7 @@ from .errors import (
     ToleranceError,
     UnsafePathError,
 )
+from .frame import VideoFrame
 from .manifest import Manifest
 from .pipeline import Pipeline, load
 from .stream import Stream
@@ -72,6 +73,7 @@ __all__ = [
     "TensorSpec",
     "ToleranceError",
     "UnsafePathError",
+    "VideoFrame",
     "ZeroShot",
     "available_backends",
     "index_folder",

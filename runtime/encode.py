@@ -40,18 +40,23 @@ class Encoder:
         """(1, N, D), which the next run overwrites."""
         return self._results["tokens"]
 
-    def prepare(self, packet: Packet, timings: dict[str, float], *, keep: bool) -> bool:
-        """Make a packet ready for `run`. False, and nothing to run, when `keep` and it is what was encoded last: this
-        very packet, or the same text."""
-        if keep and not self._silent:
-            last = self._packet
-            if last is packet or (last is not None and isinstance(packet.data, str) and packet.data == last.data):
-                return False
+    def knows(self, packet: Packet) -> bool:
+        """Whether it is what was encoded last: this very packet, or the same text."""
+        if self._silent:
+            return False
+        last = self._packet
+        return last is packet or (last is not None and isinstance(packet.data, str) and packet.data == last.data)
+
+    def prepare(self, packet: Packet, timings: dict[str, float]) -> None:
+        """Make a packet ready for `run`."""
         start = perf_counter()
         self._feeds = self._prepare(packet)
         timings[self._preparing] = perf_counter() - start
         self._next = packet
-        return True
+
+    def prepared(self, packet: Packet, feeds: Mapping[str, Array]) -> None:
+        """Take what was made ready elsewhere, of a picture that several encoders see."""
+        self._feeds, self._next = feeds, packet
 
     def run(self, timings: dict[str, float]) -> None:
         """Encode what is ready. `timings` gets the seconds of both stages."""

@@ -172,18 +172,23 @@ class Pipeline:
         clock: str | None = None,
         realtime: bool = False,
         seconds: float | None = None,
+        shared: Mapping[str, str] | None = None,
     ) -> Stream:
         """Results from sources as they come: an iterator with counters, which closes its sources in the end.
 
-        `sources`: opened ones, or modality → source or URI. A step for every packet of the fastest modality (or of
+        `sources`: opened ones, or modality → source or URI. `shared`: image modality → another one, whose pictures it
+        sees as well; a URI that several name is opened once. A step for every packet of the fastest modality (or of
         `clock`; "every": of any modality), or `rate_hz` steps a second. Files run on their own clock and drop nothing;
         with `realtime`, or beside a live source, the wall clock paces them. `seconds` ends it early. See stream.py.
         """
         from .sources import open_sources
 
         known = self.manifest.modalities
-        opened = open_sources(sources, {modality.name: modality for modality in known})
-        return Stream(opened, known, self.step, rate_hz=rate_hz, clock=clock, realtime=realtime, seconds=seconds)
+        opened, same = open_sources(sources, {modality.name: modality for modality in known})
+        return Stream(
+            opened, known, self.step, rate_hz=rate_hz, clock=clock, realtime=realtime, seconds=seconds,
+            shared={**same, **(shared or {})},
+        )  # fmt: skip
 
     def generate(
         self,

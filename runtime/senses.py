@@ -19,7 +19,7 @@ from .hints import unknown_modality
 from .overlap import Overlap
 from .preprocess import Preparer
 from .sessions import Sessions
-from .values import Embeddings, Result, Snapshot
+from .values import Embeddings, Packet, Result, Snapshot
 
 __all__ = ["Senses"]
 
@@ -35,12 +35,14 @@ class Senses:
         self.names = tuple(m.name for m in manifest.modalities) if manifest.fusion is None else manifest.fusion.order
         self._bundle = bundle
         self._max_age = {m.name: math.inf if m.max_age_s is None else m.max_age_s for m in manifest.modalities}
-        preparer = Preparer(manifest, bundle.read)
+        self._preparer = preparer = Preparer(manifest, bundle.read)
+        cameras = preparer.cameras.intersection(self.names)
+        self._cameras = cameras if len(cameras) > 1 else frozenset[str]()
         sessions.open(self._parts(fusion))
         self._encoders: dict[str, Encoder] = {}
-        for name in self.names:
-            modality = bundle.modality(name)
-            session = sessions.get(modality.part)
+        parts = [bundle.modality(name).part for name in self.names]
+        for index, (name, part) in enumerate(zip(self.names, parts, strict=True)):
+            session = sessions.get(part, parts[:index].count(part))  # two modalities of one part: results of their own
             self._encoders[name] = Encoder(name, session, preparer)
         self._order = tuple((name, encoder, self._max_age[name]) for name, encoder in self._encoders.items())
         self._embeddings = {name: encoder.embedding.data for name, encoder in self._encoders.items()}
@@ -107,23 +109,47 @@ class Senses:
 
     def encode(self, snapshot: Snapshot, timings: dict[str, float]) -> tuple[dict[str, float], list[str]]:
         """(ages of the present modalities in order, modalities whose encoder ran)."""
-        packets, known, keep, ages, ran, ready = snapshot.packets, snapshot.ages, self.cache, {}, [], []
+        packets, known, keep, ages = snapshot.packets, snapshot.ages, self.cache, {}
+        new: dict[Encoder, Packet] = {}
         for name, encoder, oldest in self._order:
             packet = packets.get(name)
             if packet is None or (age := known[name]) > oldest:
                 encoder.silence()
                 continue
             ages[name] = age
-            if encoder.prepare(packet, timings, keep=keep):
-                ran.append(name)
-                if self._far:  # elsewhere it works while the next is prepared
-                    encoder.run(timings)
-                else:
-                    ready.append(encoder)
-        self._overlap.run(ready, timings)
+            if not (keep and encoder.knows(packet)):
+                new[encoder] = packet
+        done = self._prepare_shared(new, timings) if self._cameras else ()
+        for encoder, packet in new.items():
+            if encoder not in done:
+                encoder.prepare(packet, timings)
+            if self._far:  # elsewhere it works while the next is prepared
+                encoder.run(timings)
+        if not self._far:
+            self._overlap.run(list(new), timings)
         if not ages or len(packets) > len(ages):
             self._explain(snapshot, ages)
-        return ages, ran
+        return ages, [encoder.modality for encoder in new]
+
+    def _prepare_shared(self, new: Mapping[Encoder, Packet], timings: dict[str, float]) -> set[Encoder]:
+        """Prepare at once what several encoders make of one picture; of those together, each is said to take its
+        share of the time. Gives the encoders that are ready."""
+        seeing: dict[int, list[Encoder]] = {}
+        for encoder, packet in new.items():
+            if encoder.modality in self._cameras:
+                seeing.setdefault(id(packet.data), []).append(encoder)
+        done: set[Encoder] = set()
+        for encoders in seeing.values():
+            if len(encoders) < 2:
+                continue
+            start = perf_counter()
+            feeds = self._preparer.together([encoder.modality for encoder in encoders], new[encoders[0]].data)
+            share = (perf_counter() - start) / len(encoders)
+            for encoder, feed in zip(encoders, feeds, strict=True):
+                encoder.prepared(new[encoder], feed)
+                timings["preprocess." + encoder.modality] = share
+            done.update(encoders)
+        return done
 
     def tokens(self, name: str) -> NDArray[np.float32]:
         """(1, N, D) of the packet that a modality's encoder saw last; the next one overwrites it."""

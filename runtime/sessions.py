@@ -45,13 +45,14 @@ class Sessions:
         self._fallback = fallback
         self._others: dict[tuple[str, SessionOptions], Backend] = {}
         self._opening = threading.Lock()
-        self._open: dict[str, Session] = {}
+        self._open: dict[tuple[str, int], Session] = {}
 
-    def get(self, part: str) -> Session:
-        """The session of a part; opened (file read, hash checked) the first time."""
-        session = self._open.get(part)
+    def get(self, part: str, use: int = 0) -> Session:
+        """The session of a part; opened (file read, hash checked) the first time. Who needs a part for something else
+        beside its first use, whose results have to stay, counts the uses."""
+        session = self._open.get((part, use))
         if session is None:
-            session = self._open[part] = self._made(part)
+            session = self._open[part, use] = self._made(part)
         return session
 
     def open(self, parts: Iterable[str]) -> None:
@@ -60,7 +61,7 @@ class Sessions:
 
         Weights are hashed beside the opening: nobody gets a session before all weights of these parts were checked.
         """
-        waiting = [part for part in dict.fromkeys(parts) if part not in self._open]
+        waiting = [part for part in dict.fromkeys(parts) if (part, 0) not in self._open]
         together = sorted((part for part in waiting if self._together(part)), key=self._bytes)
         made: dict[str, Session | Exception] = {}
 
@@ -81,7 +82,7 @@ class Sessions:
             for session in opened.values():
                 session.close()
             raise
-        self._open |= {part: opened[part] for part in waiting if part in opened}
+        self._open |= {(part, 0): opened[part] for part in waiting if part in opened}
         for part in waiting:
             if isinstance(error := made.get(part), Exception):
                 raise error
@@ -157,7 +158,7 @@ class Sessions:
     @property
     def opened(self) -> tuple[str, ...]:
         """Parts that are open now, in the order of opening."""
-        return tuple(self._open)
+        return tuple(dict.fromkeys(part for part, _ in self._open))
 
     def close(self) -> None:
         """Close every session, then the backends; a second call does nothing."""

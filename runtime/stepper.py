@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+
+from msgspec.structs import replace
 
 from .errors import ChiasmError, InputError, SourceError
 from .feeds import Feed, FileFeed, LiveFeed, Source, Timeline
-from .manifest import Modality
+from .hints import unknown_modality
+from .manifest import ImageModality, Modality
 from .values import Packet, Snapshot
 
 __all__ = ["EVERY", "Stepper"]
@@ -31,11 +34,13 @@ class Stepper:
         clock: str | None,
         realtime: bool,
         seconds: float | None,
+        shared: Mapping[str, str] | None = None,
     ) -> None:
         self._sources = tuple(sources)
         try:
             known = {modality.name: modality for modality in modalities}
             _check(self._sources, known, rate_hz, clock, seconds)
+            self._also = _followers(shared or {}, [source.modality for source in self._sources], known)
         except BaseException:
             self.close()
             raise
@@ -203,6 +208,8 @@ class Stepper:
             if packet is not None:
                 self._current[name] = packet
                 self._fresh.add(name)
+                for other in self._also.get(name, ()):
+                    self._current[other] = replace(packet, modality=other)
 
     def _snapshot(self, time_s: float) -> Snapshot:
         ages = {name: max(0.0, time_s - packet.time_s) for name, packet in self._current.items()}
@@ -237,3 +244,24 @@ def _check(
             raise InputError(f"{what} cannot be used", found=value, expected="more than zero, or None")
     if rate_hz is not None and rate_hz > FASTEST_HZ:
         raise InputError("rate_hz cannot be used", found=rate_hz, expected=f"at most {FASTEST_HZ:g}")
+
+
+def _followers(
+    shared: Mapping[str, str], sources: Sequence[str], modalities: Mapping[str, Modality]
+) -> dict[str, list[str]]:
+    """modality with a source → those that see its packets as well."""
+    followers: dict[str, list[str]] = {}
+    for name, source in shared.items():
+        for one in (name, source):
+            if one not in modalities:
+                raise unknown_modality(one, tuple(modalities))
+        if name in sources:
+            raise SourceError(f"Two sources of {name}", found=f"its own, and that of {source}", expected="one of them")
+        if source not in sources:
+            raise SourceError(f"{name} shares a source that is not there", found=source,
+                              expected=f"one of {', '.join(sources)}")  # fmt: skip
+        if not all(isinstance(modalities[one], ImageModality) for one in (name, source)):
+            raise SourceError(f"{name} cannot share the source of {source}", expected="two image modalities",
+                              fix="Open a source for each: sound and series are cut for one encoder")  # fmt: skip
+        followers.setdefault(source, []).append(name)
+    return followers

@@ -13,11 +13,14 @@ is overdue by half its period, the other modalities go on without it: on files a
 With the clock "every" a step is made for each packet of any modality: nothing heard waits for the next picture.
 With `rate_hz`, steps are made at that rate instead, whatever arrives. A step at which every modality is absent (none
 came yet, or all are older than `max_age_s`) gives no result and is counted in `skipped`.
+
+`shared`: modality → another one with a source, whose packets it sees as well: one camera for two encoders. The frame is
+then captured once, and prepared once for both.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import TracebackType
 
 from .errors import ChiasmError
@@ -37,9 +40,10 @@ def snapshots(
     clock: str | None = None,
     realtime: bool = False,
     seconds: float | None = None,
+    shared: Mapping[str, str] | None = None,
 ) -> Stepper:
     """The snapshots of a stream without a pipeline: an iterator with the counters of `Stream`."""
-    return Stepper(sources, modalities, rate_hz=rate_hz, clock=clock, realtime=realtime, seconds=seconds)
+    return Stepper(sources, modalities, rate_hz=rate_hz, clock=clock, realtime=realtime, seconds=seconds, shared=shared)
 
 
 class Stream:
@@ -55,10 +59,13 @@ class Stream:
         clock: str | None = None,
         realtime: bool = False,
         seconds: float | None = None,
+        shared: Mapping[str, str] | None = None,
     ) -> None:
         self.steps = 0
         self._step = step
-        self._stepper = snapshots(sources, modalities, rate_hz=rate_hz, clock=clock, realtime=realtime, seconds=seconds)
+        self._stepper = snapshots(
+            sources, modalities, rate_hz=rate_hz, clock=clock, realtime=realtime, seconds=seconds, shared=shared
+        )
 
     @property
     def skipped(self) -> int:

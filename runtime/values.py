@@ -66,8 +66,8 @@ class OnnxGraph(msgspec.Struct, frozen=True):
 class Packet(msgspec.Struct, frozen=True, eq=False):
     """One capture of one modality, as its source gave it.
 
-    `data`: image uint8 RGB (H, W, 3); audio float32 (N,) in [-1, 1] with `sample_rate` in Hz; text `str`;
-    series float32 (T, C). `time_s` is the capture time on the stream's clock, never the arrival time.
+    `data`: image uint8 RGB (H, W, 3), or a `VideoFrame`; audio float32 (N,) in [-1, 1] with `sample_rate` in Hz; text
+    `str`; series float32 (T, C). `time_s` is the capture time on the stream's clock, never the arrival time.
     """
 
     modality: str

@@ -27,7 +27,7 @@ WIDTH, STATE, LATENT = 16, 24, (8, 8, 8)
 _SENTENCE = """a the an ahead on in left right centre red blue white yellow car truck bus pedestrian cyclist
 ambulance none road rain fog night clear siren exit blocked unit all radio check street fast slow near far light"""
 WORDS = tuple(_SENTENCE.split())
-TOKENS = {"image": 16, "text": 8, "audio": 8, "radar": 8}
+TOKENS = {"image": 16, "text": 8, "audio": 8, "radar": 8, "wide": 16}
 _ONNX = {"float32": TensorProto.FLOAT, "int64": TensorProto.INT64}
 Spec = dict[str, Any]
 
@@ -90,8 +90,8 @@ def _encoder(name: str, inputs: list[Spec], precision: str, body: Callable[[Grap
     return {"inputs": inputs, "outputs": outputs}, graph.build()
 
 
-def _image(g: Graph) -> str:
-    pooled = g.op("AveragePool", "pixels", kernel_shape=[16, 16], strides=[16, 16])
+def _image(g: Graph, cell: int = 16) -> str:
+    pooled = g.op("AveragePool", "pixels", kernel_shape=[cell, cell], strides=[cell, cell])
     rows = g.op("Transpose", g.op("Reshape", pooled, g.const([1, 3, 16])), perm=[0, 2, 1])
     return g.op("MatMul", rows, g.weight(3, WIDTH, gain=3))
 
@@ -118,6 +118,7 @@ _BODIES: dict[str, tuple[list[Spec], Callable[[Graph], str]]] = {
     "text": ([spec("ids", 1, 32, dtype="int64"), spec("mask", 1, 32, dtype="int64")], _text),
     "audio": ([spec("waveform", 1, 16000)], _audio),
     "radar": ([spec("series", 1, 32, 32)], _radar),
+    "wide": ([spec("pixels", 1, 3, 96, 96)], functools.partial(_image, cell=24)),
 }
 
 

@@ -2,6 +2,7 @@
 
     from bundles import tiny_bundle            # tests/ is on pytest's path
     path = tiny_bundle(tmp_path)               # image, text, audio, radar; six fusion kinds; heads; decoder
+    path = tiny_bundle(tmp_path, modalities=("image", "wide"))    # two encoders for pictures, of different sizes
     path = tiny_bundle(tmp_path, mutate=lambda m: m["fusion"].update(default="none"))
     path = tiny_bundle(tmp_path, schema=2)     # any top-level field of the manifest
 
@@ -67,6 +68,8 @@ def _modality(name: str) -> dict[str, Any]:
         "audio": {"kind": "audio", "rate_hz": 10.0, "max_age_s": 1.0, "sample_rate": 16000, "samples": 16000},
         "radar": {"kind": "series", "rate_hz": 20.0, "max_age_s": 0.5, "frames": 32, "channels": 32,
                   "sample_rate": 20.0, "mean": 0.1, "std": 0.2},
+        "wide": {"kind": "image", "rate_hz": 15.0, "max_age_s": 0.5, "height": 96, "width": 96, "crop": "none",
+                 "resize": "exact", "filter": "bicubic", "scale": 1 / 255, "mean": [0.4] * 3, "std": [0.3] * 3},
     }  # fmt: skip
     return common | own[name]
 

@@ -2,50 +2,77 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ...kernels import ImageSpec, KernelError, image_to_tensor
+from ...kernels import ImageSpec, KernelError, image_to_tensor, image_to_tensors
 from ..errors import InputError
+from ..frame import VideoFrame
 from ..manifest import ImageModality
 from ..values import Array
 from ._checks import as_array, described, output
 
-__all__ = ["grey", "image_tensor", "scaled_size"]
+__all__ = ["grey", "image_tensor", "image_tensors", "scaled_size"]
 
 Size = tuple[int, int]
+_RGB = VideoFrame(np.zeros((1, 1, 3), np.uint8), "rgb")
+"""What an array is said to be."""
 
 
 def image_tensor(image: Any, modality: ImageModality, *, out: Array | None = None) -> Array:
-    """uint8 RGB (H, W, 3) → float32 (1, channels, height, width), resized, cropped and normalised as the manifest says.
+    """A picture → float32 (1, channels, height, width), resized, cropped and normalised as the manifest says.
 
-    Any strides are fine (a mirrored or cropped view is not copied). With one channel a grey picture (H, W) is taken as
-    it is. `out`: where to write, of the same shape.
+    `image`: uint8 RGB (H, W, 3), whose strides may be any (a mirrored or cropped view is not copied), or a
+    `VideoFrame`, which is converted on the way. With one channel a grey picture (H, W) is taken as it is. `out`: where
+    to write, of the same shape.
 
     Raises:
         InputError: not uint8 RGB, no pixels, or a picture that the manifest has no way to bring to the encoder's size.
     """
+    if modality.channels == 3:
+        return image_tensors(image, [modality], [out])[0]
     pixels = as_array(modality.name, image, "uint8 RGB of shape (H, W, 3)")
-    flat = modality.channels == 1 and (pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 1))
+    flat = pixels.ndim == 2 or (pixels.ndim == 3 and pixels.shape[2] == 1)
     if pixels.dtype != np.uint8 or pixels.size == 0 or not (flat or (pixels.ndim == 3 and pixels.shape[2] == 3)):
         raise _refusal(modality.name, pixels)
-    out = output(out, (1, modality.channels, modality.height, modality.width), np.float32)
+    out = output(out, (1, 1, modality.height, modality.width), np.float32)
     spec = _spec(modality, (pixels.shape[0], pixels.shape[1]))
     try:
-        if modality.channels == 3:
-            image_to_tensor(pixels, spec=spec, out=out[0])
-        else:
-            out[0, 0] = image_to_tensor(pixels if flat else grey(pixels), spec=spec, format="gray")[0]
+        out[0, 0] = image_to_tensor(pixels if flat else grey(pixels), spec=spec, format="gray")[0]
     except KernelError as error:
-        raise InputError(
-            f"{modality.name}: cannot be brought to {modality.height} × {modality.width} ({error.argument})",
-            found=error.found,
-            expected=error.expected,
-        ) from error
+        raise _unreachable([modality], error) from error
     return out
+
+
+def image_tensors(image: Any, modalities: Sequence[ImageModality], outs: Sequence[Array | None]) -> list[Array]:
+    """One picture for several encoders of three channels: read, and of a `VideoFrame` converted, once for all of them.
+
+    Each tensor is, bit for bit, what `image_tensor` gives. Raises InputError as it does.
+    """
+    if isinstance(image, VideoFrame):
+        pixels, size, colours = image.pixels, image.shape[:2], image
+    else:
+        pixels = as_array(modalities[0].name, image, "uint8 RGB of shape (H, W, 3), or a VideoFrame")
+        if pixels.dtype != np.uint8 or pixels.size == 0 or pixels.ndim != 3 or pixels.shape[2] != 3:
+            raise _refusal(modalities[0].name, pixels)
+        size, colours = (pixels.shape[0], pixels.shape[1]), _RGB
+    places = [
+        output(out, (1, 3, modality.height, modality.width), np.float32)
+        for out, modality in zip(outs, modalities, strict=True)
+    ]
+    specs = [_spec(modality, size) for modality in modalities]
+    try:
+        image_to_tensors(
+            pixels, specs, format=colours.format, matrix=colours.matrix, full_range=colours.full_range,
+            outs=[place[0] for place in places],
+        )  # fmt: skip
+    except KernelError as error:
+        raise _unreachable(modalities, error) from error
+    return places
 
 
 def grey(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -96,6 +123,14 @@ def _spec(modality: ImageModality, source: Size) -> ImageSpec:
         fill=0.0 if modality.pad == "end" else None, scale=modality.scale, mean=_three(modality.mean),
         std=_three(modality.std),
     )  # fmt: skip
+
+
+def _unreachable(modalities: Sequence[ImageModality], error: KernelError) -> InputError:
+    names = ", ".join(each.name for each in modalities)
+    sizes = " and ".join(f"{each.height} × {each.width}" for each in modalities)
+    return InputError(
+        f"{names}: cannot be brought to {sizes} ({error.argument})", found=error.found, expected=error.expected
+    )
 
 
 def _three(values: tuple[float, ...]) -> tuple[float, float, float]:

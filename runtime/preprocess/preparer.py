@@ -15,7 +15,7 @@ from ..modality_rules import is_mask
 from ..values import Array, Packet, TensorSpec
 from .audio import waveform_tensor
 from .features import mel_tensor
-from .image import image_tensor
+from .image import image_tensor, image_tensors
 from .series import series_tensor
 from .text import TextPreparer
 
@@ -38,6 +38,7 @@ class Preparer:
         self._read = read
         self._texts: dict[str, TextPreparer] = {}
         self._modalities = {modality.name: modality for modality in manifest.modalities}
+        self._pictures: dict[str, _Picture] = {}
         self._prepare = {modality.name: self._bind(modality, manifest) for modality in manifest.modalities}
 
     def __call__(self, packet: Packet) -> Mapping[str, Array]:
@@ -56,6 +57,21 @@ class Preparer:
             )
         return prepare(packet)
 
+    @property
+    def cameras(self) -> frozenset[str]:
+        """Modalities that can be prepared `together` from one picture."""
+        return frozenset(self._pictures)
+
+    def together(self, names: Sequence[str], image: object) -> list[Mapping[str, Array]]:
+        """Several of `cameras` from the one picture that they see: for each what a call would give.
+
+        Raises:
+            InputError: as a call does.
+        """
+        pictures = [self._pictures[name] for name in names]
+        image_tensors(image, [p.modality for p in pictures], [p.buffer for p in pictures])
+        return [picture.feeds for picture in pictures]
+
     def warm(self) -> None:
         """Load what is loaded on first use: the tokenizers."""
         for modality in self._modalities.values():
@@ -65,7 +81,10 @@ class Preparer:
     def _bind(self, modality: Modality, manifest: Manifest) -> Prepare:
         part = manifest.parts[modality.part]
         if isinstance(modality, ImageModality):
-            return _image(modality, part.inputs)
+            picture = _Picture(modality, part.inputs)
+            if modality.channels == 3:
+                self._pictures[modality.name] = picture
+            return picture.prepare
         if isinstance(modality, AudioModality):
             return _audio(modality, part.inputs)
         if isinstance(modality, SeriesModality):
@@ -93,10 +112,21 @@ class Preparer:
         return prepare
 
 
-def _image(modality: ImageModality, inputs: Sequence[TensorSpec]) -> Prepare:
-    shape = (1, modality.channels, modality.height, modality.width)
-    name, buffer = _single(modality, inputs, shape), np.zeros(shape, np.float32)
-    return _into(name, buffer, lambda packet: image_tensor(packet.data, modality, out=buffer))
+class _Picture:
+    """The tensor of one image modality."""
+
+    __slots__ = ("buffer", "feeds", "modality")
+
+    def __init__(self, modality: ImageModality, inputs: Sequence[TensorSpec]) -> None:
+        shape = (1, modality.channels, modality.height, modality.width)
+        name = _single(modality, inputs, shape)
+        self.modality, self.buffer = modality, np.zeros(shape, np.float32)
+        self.feeds: Mapping[str, Array] = MappingProxyType({name: self.buffer})
+
+    def prepare(self, packet: Packet) -> Mapping[str, Array]:
+        """The feeds of a packet."""
+        image_tensor(packet.data, self.modality, out=self.buffer)
+        return self.feeds
 
 
 def _audio(modality: AudioModality, inputs: Sequence[TensorSpec]) -> Prepare:

@@ -16,6 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import SinkError
+from ..frame import VideoFrame
 from ..values import Packet, Result
 from .painting import Canvas, Colour, Pen, fit, mix
 from .previews import preview
@@ -126,9 +127,10 @@ class Dashboard:
             self._no_picture(canvas, result, width, height)
         else:
             self._pictures.add(packet.modality)
-            w, h = fit(packet.data.shape[1], packet.data.shape[0], width, height)
+            picture = np.asarray(packet.data)
+            w, h = fit(picture.shape[1], picture.shape[0], width, height)
             x, y = (width - w) // 2, (height - h) // 2
-            canvas[y : y + h, x : x + w] = pen.resized(packet.data, w, h)
+            canvas[y : y + h, x : x + w] = pen.resized(picture, w, h)
             age = result.ages.get(packet.modality, 0.0)
             if age > STALE_S:
                 shown = canvas[y : y + h, x : x + w]
@@ -277,6 +279,7 @@ def _picture_of(result: Result) -> Packet | None:
     if result.snapshot is None:
         return None
     for packet in result.snapshot.packets.values():
-        if isinstance(packet.data, np.ndarray) and packet.data.ndim == 3 and packet.data.dtype == np.uint8:
+        data = packet.data
+        if isinstance(data, VideoFrame) or (isinstance(data, np.ndarray) and data.ndim == 3 and data.dtype == np.uint8):
             return packet
     return None

@@ -79,21 +79,37 @@ def open_source(
 
 def open_sources(
     sources: Iterable[Source] | Mapping[str, Source | str], modalities: Mapping[str, Modality]
-) -> list[Source]:
-    """Opened sources as they are; of modality → source or URI, all of them, or none is left open."""
+) -> tuple[list[Source], dict[str, str]]:
+    """(sources, modality → another one whose source it shares).
+
+    Opened sources as they are; of modality → source or URI, all of them, or none is left open. Image modalities of one
+    URI share its source: a camera cannot be opened twice, and a film need not be decoded twice.
+    """
     if not isinstance(sources, Mapping):
-        return list(sources)
+        return list(sources), {}
     opened: list[Source] = []
+    shared: dict[str, str] = {}
+    first: dict[tuple[str, float], str] = {}
     try:
         for name, source in sources.items():
             if name not in modalities:
                 raise unknown_modality(name, tuple(modalities))
-            opened.append(open_source(modalities[name], source) if isinstance(source, str) else source)
+            modality = modalities[name]
+            if not isinstance(source, str):
+                opened.append(source)
+                continue
+            if isinstance(modality, ImageModality):
+                paced = modality.rate_hz if os.path.isdir(source) else 0.0  # a folder is shown at a modality's rate
+                other = first.setdefault((source.strip(), paced), name)
+                if other != name:
+                    shared[name] = other
+                    continue
+            opened.append(open_source(modality, source))
     except BaseException:
         for source in opened:
             source.close()
         raise
-    return opened
+    return opened, shared
 
 
 def _image(modality: ImageModality, uri: str, fps: float, timeout_s: float) -> Source:

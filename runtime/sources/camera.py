@@ -9,10 +9,11 @@ from typing import Any
 import numpy as np
 
 from ..errors import MissingExtraError, SourceError
+from ..frame import VideoFrame
 from ..manifest import AudioModality
 from ..values import Packet
 from .base import WindowCutter, quiet
-from .containers import decode, have_pyav, open_container, resampled, rgb, stream_of
+from .containers import decode, have_pyav, open_container, picture_of, resampled, stream_of
 from .live import Grabber, Live
 
 __all__ = ["camera", "network_sound", "network_video"]
@@ -76,8 +77,7 @@ class _OpenCvGrabber:
         good, picture = self._capture.retrieve()
         if not good:
             return None
-        pixels = np.asarray(self._cv2.cvtColor(picture, self._cv2.COLOR_BGR2RGB), dtype=np.uint8)
-        return Packet(self._modality, pixels, now)
+        return Packet(self._modality, VideoFrame(picture, "bgr"), now)
 
     def close(self) -> None:
         """Release the device."""
@@ -116,7 +116,7 @@ class _StreamGrabber:
         """The next frame; None when the stream ended."""
         frame = next(self._frames, None)
         now = time.monotonic()
-        return None if frame is None else Packet(self._modality, rgb(frame), now)
+        return None if frame is None else Packet(self._modality, picture_of(frame), now)
 
     def close(self) -> None:
         """Close the connection."""

@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import MissingExtraError, SourceError
+from ..frame import VideoFrame
 
-__all__ = ["decode", "have_pyav", "open_container", "resampled", "rgb", "start_s", "stream_of"]
+__all__ = ["decode", "have_pyav", "open_container", "picture_of", "resampled", "rgb", "start_s", "stream_of"]
 
 BAD_PACKETS = 64
 """Undecodable packets in a row after which a file counts as broken."""
@@ -96,11 +97,37 @@ def decode(container: Any, stream: Any, uri: str) -> Iterator[Any]:
         )
 
 
+_MATRICES = {1: "bt709", 2: "bt601", 5: "bt601", 6: "bt601"}
+"""FFmpeg's AVColorSpace; what is not said (2) is taken for BT.601, as FFmpeg does when it converts."""
+_FULL_RANGE = 2
+"""FFmpeg's AVCOL_RANGE_JPEG."""
+
+
+def picture_of(frame: Any) -> VideoFrame | NDArray[np.uint8]:
+    """A decoded frame as its decoder made it, without a copy; turned, of odd size or in a rarer format, as RGB."""
+    name, matrix = frame.format.name, _MATRICES.get(int(frame.colorspace))
+    known = name in ("yuv420p", "yuvj420p", "nv12")
+    if not known or matrix is None or frame.width % 2 or frame.height % 2 or _quarter_turns(frame):
+        return rgb(frame)
+    planes = [np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size) for plane in frame.planes]
+    luma, *rest = planes
+    rows, half = luma[:, : frame.width], frame.width // 2
+    full = name == "yuvj420p" or int(frame.color_range) == _FULL_RANGE
+    if name == "nv12":
+        both = rest[0][:, : frame.width].reshape(len(rest[0]), half, 2)
+        return VideoFrame((rows, both), "nv12", matrix, full)
+    return VideoFrame((rows, *(plane[:, :half] for plane in rest)), "i420", matrix, full)
+
+
 def rgb(frame: Any) -> NDArray[np.uint8]:
     """A video frame as uint8 RGB (H, W, 3), turned as the file's display matrix says."""
     pixels: NDArray[np.uint8] = frame.to_ndarray(format="rgb24")
-    quarter_turns = round(getattr(frame, "rotation", 0) / 90) % 4
-    return np.ascontiguousarray(np.rot90(pixels, quarter_turns)) if quarter_turns else pixels
+    turns = _quarter_turns(frame)
+    return np.ascontiguousarray(np.rot90(pixels, turns)) if turns else pixels
+
+
+def _quarter_turns(frame: Any) -> int:
+    return round(getattr(frame, "rotation", 0) / 90) % 4
 
 
 def resampled(

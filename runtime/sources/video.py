@@ -6,12 +6,11 @@ import math
 from collections.abc import Iterator
 from typing import Any
 
-import numpy as np
-
 from ..errors import MissingExtraError, SourceError
+from ..frame import VideoFrame
 from ..values import Packet
 from .base import FileSource
-from .containers import decode, have_pyav, open_container, rgb, start_s, stream_of
+from .containers import decode, have_pyav, open_container, picture_of, start_s, stream_of
 
 __all__ = ["OpenCvVideo", "PyAvVideo", "video_file"]
 
@@ -50,7 +49,7 @@ class PyAvVideo(FileSource):
                 if time_s <= last:
                     continue  # a repeated timestamp would be a second truth about one moment
                 last = time_s
-                yield Packet(self.modality, rgb(frame), time_s)
+                yield Packet(self.modality, picture_of(frame), time_s)
         finally:
             container.close()
 
@@ -91,8 +90,7 @@ class OpenCvVideo(FileSource):
                 time_s = position_s if position_s > last else index / self.fps
                 index, last = index + 1, max(last, time_s)
                 if good:
-                    pixels = np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), dtype=np.uint8)
-                    yield Packet(self.modality, pixels, time_s)
+                    yield Packet(self.modality, VideoFrame(picture, "bgr"), time_s)
         finally:
             capture.release()
         if index == 0:

@@ -148,7 +148,7 @@ def test_a_network_camera_reconnects(
     first = source.poll(20.0)
     assert first is not None
     assert first.data.shape == (32, 48, 3)
-    assert np.abs(first.data.mean((0, 1)) - (30, 120, 200)).max() < 8
+    assert np.abs(np.asarray(first.data).mean((0, 1)) - (30, 120, 200)).max() < 8
     _Mjpeg.hang_up.set()
     while source.connected:
         source.poll(0.01)

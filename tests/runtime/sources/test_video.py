@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from chiasm.runtime import VideoFrame
 from chiasm.runtime.errors import MissingExtraError, SourceError
 from chiasm.runtime.manifest import ImageModality
 from chiasm.runtime.sources import open_source
+from chiasm.runtime.sources.containers import picture_of
 from chiasm.runtime.sources.video import OpenCvVideo, PyAvVideo
 
 from .conftest import FPS, FRAMES, shade
@@ -16,22 +18,23 @@ from .conftest import FPS, FRAMES, shade
 av: Any = pytest.importorskip("av")
 
 
-def check(packets: list[Any]) -> None:
+def check(packets: list[Any], format: str) -> None:
     """Every frame of the test video, in order, at the container's times."""
     assert len(packets) == FRAMES
     assert [packet.time_s for packet in packets] == pytest.approx([index / FPS for index in range(FRAMES)], abs=1e-3)
     for index, packet in enumerate(packets):
         assert packet.data.shape == (48, 64, 3)
-        assert packet.data.dtype == np.uint8
-        assert abs(float(packet.data.mean()) - shade(index)) < 4
+        assert isinstance(packet.data, VideoFrame)
+        assert packet.data.format == format
+        assert abs(float(np.asarray(packet.data).mean()) - shade(index)) < 4
 
 
 def test_pyav_gives_every_frame_with_its_time(image: ImageModality, video: Path) -> None:
     source = open_source(image, str(video))
     assert isinstance(source, PyAvVideo)
     assert source.fps == FPS
-    check(list(source))
-    check(list(source))
+    check(list(source), "i420")
+    check(list(source), "i420")
 
 
 def test_opencv_gives_the_same_where_pyav_is_missing(
@@ -41,7 +44,7 @@ def test_opencv_gives_the_same_where_pyav_is_missing(
     monkeypatch.setitem(sys.modules, "av", None)
     source = open_source(image, str(video))
     assert isinstance(source, OpenCvVideo)
-    check(list(source))
+    check(list(source), "bgr")
     monkeypatch.setitem(sys.modules, "cv2", None)
     with pytest.raises(MissingExtraError, match=r"chiasm\[camera\]"):
         open_source(image, str(video))
@@ -59,6 +62,38 @@ def test_a_clock_that_starts_late_begins_at_zero(tmp_path: Path, image: ImageMod
         out.mux(stream.encode(None))
     times = [packet.time_s for packet in open_source(image, str(path))]
     assert times == pytest.approx([0.0, 0.1, 0.2, 0.3, 0.4], abs=2e-3)
+
+
+@pytest.mark.parametrize("pixels", ["yuv420p", "yuvj420p", "nv12"])
+@pytest.mark.parametrize("matrix", [1, 2, 5, 6])
+@pytest.mark.parametrize("full", [1, 2])
+@pytest.mark.parametrize("width", [64, 50])
+def test_decoded_bytes_have_the_colours_that_ffmpeg_gives_them(pixels: str, matrix: int, full: int, width: int) -> None:
+    """Of either matrix and range, with lines that are longer than the picture is wide."""
+    down, right = np.meshgrid(np.linspace(0, 255, 48), np.linspace(0, 255, width), indexing="ij")
+    smooth = np.stack([right, down, (510 - right - down) / 2], axis=-1).astype(np.uint8)
+    frame = av.VideoFrame.from_ndarray(smooth, format="rgb24").reformat(format=pixels)
+    frame.colorspace, frame.color_range = matrix, full
+    picture = picture_of(frame)
+    assert isinstance(picture, VideoFrame)
+    assert picture.format == ("nv12" if pixels == "nv12" else "i420")
+    assert picture.matrix == ("bt709" if matrix == 1 else "bt601")
+    assert picture.full_range == (full == 2 or pixels == "yuvj420p")
+    space = "ITU709" if matrix == 1 else "ITU601"
+    wide = "JPEG" if picture.full_range else "MPEG"
+    expected = frame.reformat(format="rgb24", src_colorspace=space, src_color_range=wide, dst_color_range="JPEG")
+    # FFmpeg interpolates the differences of colour, and rounds otherwise; the wrong matrix or range is off by 10 to 60.
+    assert np.abs(np.asarray(picture).astype(int) - expected.to_ndarray()).max() <= 6
+
+
+@pytest.mark.parametrize(("pixels", "size"), [("yuv444p", (48, 64)), ("yuv420p10le", (48, 64)), ("yuv420p", (47, 64)),
+                                              ("gray", (48, 64))])  # fmt: skip
+def test_rarer_frames_come_as_rgb(pixels: str, size: tuple[int, int]) -> None:
+    frame = av.VideoFrame.from_ndarray(np.full((*size, 3), 90, np.uint8), format="rgb24").reformat(format=pixels)
+    picture = picture_of(frame)
+    assert isinstance(picture, np.ndarray)
+    assert picture.shape == (*size, 3)
+    assert abs(float(picture.mean()) - 90) < 3
 
 
 def test_a_sound_file_has_no_video(tmp_path: Path, image: ImageModality) -> None:
