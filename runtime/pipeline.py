@@ -59,9 +59,9 @@ def load(
 
     `backend`: "auto", "ort", "openvino", "null", or on a GPU "ort:cuda", "rtx", "trt". `precision`: "auto" (measured at
     export; or, where all is left to us, on this host by `chiasm tune`), "fp32", "fp16", "int8", or part → precision.
-    `threads`: of each session; None: by the graph's size. Large encoders run two at a time where that takes less time,
-    unless `threads` is 1. `fusion`, `decoder`: names from the manifest. `cache=False` runs every encoder on every step.
-    An engine that is missing, or made for something else, is never loaded: the part's graph runs on ONNX Runtime's CPU,
+    `threads`: of each session, and for preparing a large picture; None: by their sizes. Encoders run two at a time where
+    that takes less time, unless `threads` is 1. `fusion`, `decoder`: names from the manifest. `cache=False` runs every
+    encoder on every step. An engine that is missing, or made for something else, is never loaded: the part's graph runs on ONNX Runtime's CPU,
     as all that a GPU refuses, and `pipeline.notes` says why; with `strict` it is an EngineError. `build` "missing"
     builds engines while loading. Raises BundleError, BackendError, InputError.
     """
@@ -69,7 +69,7 @@ def load(
     bundle = open_bundle(resolve_bundle(path))
     sessions = open_sessions(bundle, backend, precision, SessionOptions(threads=threads, build=build), strict=strict)
     try:
-        return Pipeline(bundle, sessions, fusion=fusion, decoder=decoder, cache=cache, overlap=threads != 1)
+        return Pipeline(bundle, sessions, fusion=fusion, decoder=decoder, cache=cache, threads=threads)
     except BaseException:
         sessions.close()
         raise
@@ -80,7 +80,7 @@ class Pipeline:
 
     def __init__(
         self, bundle: Bundle, sessions: Sessions, *, fusion: str | None, decoder: str | None, cache: bool,
-        overlap: bool = True,
+        threads: int | None = None,
     ) -> None:  # fmt: skip
         manifest = bundle.manifest
         self.bundle = bundle
@@ -88,7 +88,7 @@ class Pipeline:
         self.fusion = fusion_kind(fusion, manifest)
         self._sessions = sessions
         self._lock = threading.Lock()
-        self._senses = Senses(bundle, sessions, self.fusion, cache=cache, overlap=overlap)
+        self._senses = Senses(bundle, sessions, self.fusion, cache=cache, threads=threads)
         self.modalities = self._senses.names
         self._painter: Painter | None = None
         if manifest.decoder is not None:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels.readout import readout
+from .backends import usable_threads
 from .bundle import Bundle
 from .encode import Encoder
 from .errors import NoModalityError
@@ -23,19 +24,22 @@ from .values import Embeddings, Packet, Result, Snapshot
 
 __all__ = ["Senses"]
 
+PREPARING = 4
+"""Threads that prepare a large picture where nobody says how many: it is soon done, and more would only be woken."""
+
 
 class Senses:
     """Opens the session of every encoder, of one fusion kind (None: the bundle has no fusion) and of the heads."""
 
     def __init__(
-        self, bundle: Bundle, sessions: Sessions, fusion: str | None, *, cache: bool, overlap: bool = True
+        self, bundle: Bundle, sessions: Sessions, fusion: str | None, *, cache: bool, threads: int | None = None
     ) -> None:
         manifest = bundle.manifest
         self.cache = cache
         self.names = tuple(m.name for m in manifest.modalities) if manifest.fusion is None else manifest.fusion.order
         self._bundle = bundle
         self._max_age = {m.name: math.inf if m.max_age_s is None else m.max_age_s for m in manifest.modalities}
-        self._preparer = preparer = Preparer(manifest, bundle.read)
+        self._preparer = preparer = Preparer(manifest, bundle.read, threads or min(usable_threads(), PREPARING))
         cameras = preparer.cameras.intersection(self.names)
         self._cameras = cameras if len(cameras) > 1 else frozenset[str]()
         sessions.open(self._parts(fusion))
@@ -47,7 +51,7 @@ class Senses:
         self._order = tuple((name, encoder, self._max_age[name]) for name, encoder in self._encoders.items())
         self._embeddings = {name: encoder.embedding.data for name, encoder in self._encoders.items()}
         self._far = [encoder.bring for encoder in self._encoders.values() if encoder.bring is not None]
-        self._overlap = Overlap(allowed=overlap)
+        self._overlap = Overlap(allowed=threads != 1)
         tokens = {name: encoder.feed for name, encoder in self._encoders.items()}
         self._fusion = None if fusion is None else manifest.fused.kinds[fusion]
         self._fuser = None if self._fusion is None else Fuser(sessions.get(self._fusion), self.names, tokens)

@@ -29,7 +29,7 @@ LARGER = ImageSpec(384, 384, filter="bicubic", mean=(0.5,) * 3, std=(0.5,) * 3)
 PLAIN = ImageSpec(224, 224, filter="opencv-linear", resize="exact", mean=MEAN, std=STD)
 LETTERBOX = ImageSpec(640, 640, filter="opencv-linear", resize="longest-edge", pad=114)
 PILLOW, OPENCV, CLIP_PEER = "Pillow + NumPy", "OpenCV + NumPy", "transformers CLIP processor"
-BOTH_OPENCV = "OpenCV (colours) + Pillow + NumPy"
+BOTH_OPENCV, FFMPEG = "OpenCV (colours) + Pillow + NumPy", "FFmpeg (to RGB), then ours"
 
 
 def cases() -> list[Case]:
@@ -43,6 +43,7 @@ def cases() -> list[Case]:
         _plain(colours, threads),
         _letterbox(colours, threads),
         _camera(planes, threads),
+        *_decoded(planes, threads),
         _two(colours, "rgb", threads),
         _two(planes, "nv12", threads),
     ]
@@ -97,6 +98,32 @@ def _camera(frames: Iterator[Bytes], threads: int) -> Case:
         f"colours converted on the way; {threads} threads",
         absences({BOTH_OPENCV: "cv2"}) or absences({BOTH_OPENCV: "PIL"}),
     )
+
+
+def _decoded(planes: Iterator[Bytes], threads: int) -> list[Case]:
+    """A decoder's frames as they are, beside a picture in RGB that FFmpeg makes of them first."""
+    if util.find_spec("av") is None:
+        return []
+    from av import VideoFrame
+
+    from ...runtime.sources.containers import picture_of, rgb
+
+    frames = cycle([VideoFrame.from_ndarray(next(planes), format="yuv420p") for _ in range(FRAMES)])
+    out = np.empty(CLIP.shape, CLIP.dtype)
+
+    def ours() -> object:
+        seen: Any = picture_of(next(frames))
+        return image_to_tensor(seen.pixels, spec=CLIP, format=seen.format, threads=threads, out=out)
+
+    return [
+        Case(
+            "1080p I420 of a decoder to 224, bicubic, antialiased",
+            ours,
+            {FFMPEG: lambda: image_to_tensor(rgb(next(frames)), spec=CLIP, threads=threads, out=out)},
+            _bytes([CLIP], "i420"),
+            f"a decoded frame as PyAV hands it out; {threads} threads",
+        )
+    ]
 
 
 def _two(frames: Iterator[Bytes], format: str, threads: int) -> Case:

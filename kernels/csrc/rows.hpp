@@ -72,6 +72,7 @@ class Rows {
             stride[c] = frame_.planes[c].column_stride;
         }
         const std::size_t count = std::min(width_, frame_.width - left_);
+        if (colour[0] == colour[1] && colour[0] == colour[2] && stride[0] == 1) return grey(colour[0], count, copy);
         for (std::size_t x = 0; x < count; ++x, copy += 4) {
             const std::uint8_t four[4] = {*colour[0], *colour[1], *colour[2], 0};
             std::memcpy(copy, four, sizeof four);
@@ -79,16 +80,43 @@ class Rows {
         }
     }
 
-    void convert(std::size_t y, std::uint8_t *copy) {
-        const Plane &luma = frame_.planes[0], &blue = frame_.planes[1], &red = frame_.planes[2];
-        const std::size_t row = y / frame_.tall, count = std::min(width_, frame_.width - left_);
-        const std::uint8_t *grey = luma.at(y, left_), *u = blue.at(row, left_ / 2), *v = red.at(row, left_ / 2);
-        if (luma.column_stride != 1) grey = spread(grey, luma.column_stride, count, 1, luma_);
-        if (v - u != 1 || blue.column_stride != 2 || red.column_stride != 2) {
-            spread(u, blue.column_stride, count / 2, 2, differences_);
-            u = spread(v, red.column_stride, count / 2, 2, differences_, 1);
+    static void grey(const std::uint8_t *luma, std::size_t count, std::uint8_t *copy) {
+        for (std::size_t x = 0; x < count; ++x) {
+            const std::uint32_t four = luma[x] | static_cast<std::uint32_t>(luma[x]) << 8 | static_cast<std::uint32_t>(luma[x]) << 16;
+            std::memcpy(copy + 4 * x, &four, sizeof four);
         }
-        passes_.rgb_row(grey, u, count, frame_.matrix, copy);
+    }
+
+    void convert(std::size_t y, std::uint8_t *copy) {
+        const Plane &luma = frame_.planes[0];
+        const std::size_t count = std::min(width_, frame_.width - left_);
+        const std::uint8_t *grey = luma.at(y, left_);
+        if (luma.column_stride != 1) {
+            luma_.resize(width_);
+            spread(grey, luma.column_stride, count, luma_.data());
+            grey = luma_.data();
+        }
+        passes_.rgb_row(grey, differences(y / frame_.tall, count / 2), count, frame_.matrix, copy);
+    }
+
+    // `count` pairs of a row of differences, blue first.
+    const std::uint8_t *differences(std::size_t row, std::size_t count) {
+        const Plane &blue = frame_.planes[1], &red = frame_.planes[2];
+        const std::uint8_t *u = blue.at(row, left_ / 2), *v = red.at(row, left_ / 2);
+        const std::int64_t pace = blue.column_stride;
+        if (v - u == 1 && pace == 2 && red.column_stride == 2) return u;
+        if (row == paired_) return differences_.data();
+        paired_ = row;
+        differences_.resize(width_);
+        std::uint8_t *to = differences_.data();
+        if (v - u == 2 && pace == 4 && red.column_stride == 4) {
+            spread(u, 2, 2 * count, to);
+        } else if (pace == 1 && red.column_stride == 1) {
+            for (std::size_t x = 0; x < count; ++x) to[2 * x] = u[x], to[2 * x + 1] = v[x];
+        } else {
+            for (std::size_t x = 0; x < count; ++x, u += pace, v += red.column_stride) to[2 * x] = *u, to[2 * x + 1] = *v;
+        }
+        return to;
     }
 
     static bool close(const Plane &plane, const Plane &other) {
@@ -96,12 +124,12 @@ class Rows {
         return apart > -std::abs(stride) && apart < std::abs(stride);
     }
 
-    static const std::uint8_t *spread(const std::uint8_t *source, std::int64_t stride, std::size_t count, std::size_t pace,
-                                      std::vector<std::uint8_t> &target, std::size_t first = 0) {
-        target.resize(std::max(target.size(), count * pace));
-        std::uint8_t *to = target.data() + first;
-        for (std::size_t x = 0; x < count; ++x, source += stride) to[x * pace] = *source;
-        return target.data();
+    // Loops of a known pace go by in vectors.
+    static void spread(const std::uint8_t *source, std::int64_t stride, std::size_t count, std::uint8_t *__restrict to) {
+        if (stride == 2)
+            for (std::size_t x = 0; x < count; ++x) to[x] = source[2 * x];
+        else
+            for (std::size_t x = 0; x < count; ++x, source += stride) to[x] = *source;
     }
 
     const Frame &frame_;
@@ -112,6 +140,7 @@ class Rows {
     std::vector<std::size_t> tags_;
     LinedBytes copies_;
     std::vector<std::uint8_t> luma_, differences_;
+    std::size_t paired_ = none;  // the row of differences that lies in `differences_`
 };
 
 }  // namespace chiasm

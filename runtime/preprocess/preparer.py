@@ -28,14 +28,16 @@ class Preparer:
     """Packets → feeds of the encoders of one bundle.
 
     `read(file)` gives the checked bytes of a file of the bundle; the tokenizer is read at the first text, or by `warm`.
-    Arrays are reused: they hold until the next call for the same modality. One thread at a time.
+    `threads`: at most so many prepare a large picture. Arrays are reused: they hold until the next call for the same
+    modality. One thread at a time.
 
     Raises:
         ManifestError: a modality whose part does not take what the preprocessing makes.
     """
 
-    def __init__(self, manifest: Manifest, read: Callable[[str], bytes]) -> None:
+    def __init__(self, manifest: Manifest, read: Callable[[str], bytes], threads: int = 1) -> None:
         self._read = read
+        self._threads = threads
         self._texts: dict[str, TextPreparer] = {}
         self._modalities = {modality.name: modality for modality in manifest.modalities}
         self._pictures: dict[str, _Picture] = {}
@@ -69,7 +71,7 @@ class Preparer:
             InputError: as a call does.
         """
         pictures = [self._pictures[name] for name in names]
-        image_tensors(image, [p.modality for p in pictures], [p.buffer for p in pictures])
+        image_tensors(image, [p.modality for p in pictures], [p.buffer for p in pictures], threads=self._threads)
         return [picture.feeds for picture in pictures]
 
     def warm(self) -> None:
@@ -81,7 +83,7 @@ class Preparer:
     def _bind(self, modality: Modality, manifest: Manifest) -> Prepare:
         part = manifest.parts[modality.part]
         if isinstance(modality, ImageModality):
-            picture = _Picture(modality, part.inputs)
+            picture = _Picture(modality, part.inputs, self._threads)
             if modality.channels == 3:
                 self._pictures[modality.name] = picture
             return picture.prepare
@@ -115,17 +117,18 @@ class Preparer:
 class _Picture:
     """The tensor of one image modality."""
 
-    __slots__ = ("buffer", "feeds", "modality")
+    __slots__ = ("_threads", "buffer", "feeds", "modality")
 
-    def __init__(self, modality: ImageModality, inputs: Sequence[TensorSpec]) -> None:
+    def __init__(self, modality: ImageModality, inputs: Sequence[TensorSpec], threads: int) -> None:
         shape = (1, modality.channels, modality.height, modality.width)
         name = _single(modality, inputs, shape)
         self.modality, self.buffer = modality, np.zeros(shape, np.float32)
         self.feeds: Mapping[str, Array] = MappingProxyType({name: self.buffer})
+        self._threads = threads
 
     def prepare(self, packet: Packet) -> Mapping[str, Array]:
         """The feeds of a packet."""
-        image_tensor(packet.data, self.modality, out=self.buffer)
+        image_tensor(packet.data, self.modality, out=self.buffer, threads=self._threads)
         return self.feeds
 
 

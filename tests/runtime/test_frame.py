@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 from bundles import tiny_bundle, tiny_inputs
-from chiasm.kernels import image_to_tensor
+from chiasm.kernels import image_to_tensor, image_to_tensors
 from chiasm.kernels.frames import frame_of
 from chiasm.kernels.reference.image import yuv_to_rgb
 from chiasm.runtime import Packet, VideoFrame, load
@@ -94,6 +94,22 @@ def test_one_picture_for_two_encoders_gives_what_each_gives(image: Any) -> None:
     np.testing.assert_array_equal(wide, image_tensor(image, WIDE))
 
 
+@pytest.mark.parametrize(("height", "threads"), [(360, 1), (720, 3)])
+def test_several_threads_are_for_large_pictures(monkeypatch: pytest.MonkeyPatch, height: int, threads: int) -> None:
+    from chiasm.runtime.preprocess import image as module
+
+    asked: list[int] = []
+
+    def watched(*args: Any, threads: int, **options: Any) -> Any:
+        asked.append(threads)
+        return image_to_tensors(*args, threads=threads, **options)
+
+    monkeypatch.setattr(module, "image_to_tensors", watched)
+    picture = noise(height, height * 16 // 9, 3)
+    np.testing.assert_array_equal(image_tensor(picture, EYE, threads=3), image_tensor(picture, EYE))
+    assert asked == [threads, 1]
+
+
 def test_two_that_cannot_see_a_picture_are_named() -> None:
     narrow = msgspec.structs.replace(WIDE, resize="none")
     with pytest.raises(InputError, match="wide: cannot be brought to 96 × 96"):
@@ -123,9 +139,9 @@ def prepared(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
 
     seen: list[tuple[str, ...]] = []
 
-    def watched(picture: Any, modalities: Any, outs: Any) -> Any:
+    def watched(picture: Any, modalities: Any, outs: Any, **options: Any) -> Any:
         seen.append(tuple(each.name for each in modalities))
-        return image_tensors(picture, modalities, outs)
+        return image_tensors(picture, modalities, outs, **options)
 
     monkeypatch.setattr(module, "image_tensors", watched)
     monkeypatch.setattr(preparer, "image_tensors", watched)
