@@ -59,11 +59,11 @@ def load(
 
     `backend`: "auto", "ort", "openvino", "null", or on a GPU "ort:cuda", "rtx", "trt". `precision`: "auto" (measured at
     export; or, where all is left to us, on this host by `chiasm tune`), "fp32", "fp16", "int8", or part → precision.
-    `threads`: of each session, and for preparing a large picture; None: by their sizes. Encoders run two at a time where
-    that takes less time, unless `threads` is 1. `fusion`, `decoder`: names from the manifest. `cache=False` runs every
-    encoder on every step. An engine that is missing, or made for something else, is never loaded: the part's graph runs on ONNX Runtime's CPU,
-    as all that a GPU refuses, and `pipeline.notes` says why; with `strict` it is an EngineError. `build` "missing"
-    builds engines while loading. Raises BundleError, BackendError, InputError.
+    `threads`: of each session, and for preparing a large picture; None: by their sizes. Encoders run two at a time
+    where that takes less time, unless `threads` is 1. `fusion`, `decoder`: names from the manifest. `cache=False` runs
+    every encoder on every step. An engine that is missing, or made for something else, is never loaded: the part's
+    graph runs on ONNX Runtime's CPU, as all that a GPU refuses, and `pipeline.notes` says why; with `strict` it is an
+    EngineError. `build` "missing" builds engines while loading. Raises BundleError, BackendError, InputError.
     """
     check_threads(threads)
     bundle = open_bundle(resolve_bundle(path))
