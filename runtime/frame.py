@@ -12,7 +12,7 @@ from ..kernels import KernelError, image_to_tensor
 from ..kernels.frames import frame_of
 from .errors import InputError
 
-__all__ = ["VideoFrame"]
+__all__ = ["VideoFrame", "is_picture"]
 
 
 class VideoFrame(msgspec.Struct, frozen=True, eq=False):
@@ -64,3 +64,10 @@ class VideoFrame(msgspec.Struct, frozen=True, eq=False):
         if copy is False:
             raise ValueError("A video frame becomes an array only by converting its colours: copy=False cannot be")
         return self.rgb() if dtype is None else self.rgb().astype(dtype, copy=False)
+
+
+def is_picture(data: object) -> bool:
+    """Whether the data of a packet is a picture, which `np.asarray` gives as uint8 RGB (H, W, 3)."""
+    if isinstance(data, np.ndarray):
+        return data.ndim == 3 and data.dtype == np.uint8 and data.size > 0
+    return isinstance(data, VideoFrame)

@@ -16,7 +16,7 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..errors import SinkError
-from ..frame import VideoFrame
+from ..frame import is_picture
 from ..values import Packet, Result
 from .painting import Canvas, Colour, Pen, fit, mix
 from .previews import preview
@@ -206,7 +206,7 @@ class Dashboard:
             pen.box(canvas, middle, y + 6 * u, max(7 * u, (right - middle) * score), 7 * u, shown, 3.5 * u)
 
     def _modalities(self, canvas: Canvas, result: Result, y: float) -> None:
-        """One row each. A picture needs no preview beside itself, so its row is lower."""
+        """One row each. The picture that is shown needs no preview beside itself, so its row is lower."""
         room = self.size[1] - y - 10 * self._u
         low = 46 * self._u
         others = max(1, sum(name not in self._pictures for name in self.names))
@@ -279,7 +279,6 @@ def _picture_of(result: Result) -> Packet | None:
     if result.snapshot is None:
         return None
     for packet in result.snapshot.packets.values():
-        data = packet.data
-        if isinstance(data, VideoFrame) or (isinstance(data, np.ndarray) and data.ndim == 3 and data.dtype == np.uint8):
+        if is_picture(packet.data):
             return packet
     return None

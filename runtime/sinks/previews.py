@@ -1,11 +1,12 @@
-"""A small look at what a modality carries: a waveform, a heat map, a line of words."""
+"""A small look at what a modality carries: a waveform, a heat map, a line of words, another camera's picture."""
 
 from __future__ import annotations
 
 import numpy as np
 
+from ..frame import is_picture
 from ..values import Array, Packet
-from .painting import Canvas, Colour, Pen, mix
+from .painting import Canvas, Colour, Pen, fit, mix
 
 __all__ = ["preview"]
 
@@ -14,9 +15,11 @@ Box = tuple[float, float, float, float]
 
 
 def preview(pen: Pen, canvas: Canvas, packet: Packet, box: Box, colour: Colour, ink: Colour) -> None:
-    """Draw a packet into a box, by what its data is; a picture is not drawn again."""
+    """Draw a packet into a box, by what its data is."""
     if isinstance(packet.data, str):
         _words(pen, canvas, packet.data, box, ink)
+    elif is_picture(packet.data):
+        _thumbnail(pen, canvas, np.asarray(packet.data), box)
     elif isinstance(packet.data, np.ndarray) and packet.data.size and packet.data.ndim == 1:
         _waveform(canvas, packet.data, box, colour)
     elif isinstance(packet.data, np.ndarray) and packet.data.size and packet.data.ndim == 2:
@@ -34,6 +37,13 @@ def _words(pen: Pen, canvas: Canvas, words: str, box: Box, ink: Colour) -> None:
         pen.text(canvas, line, x, y + size * 0.9, size, ink)
         y += 1.3 * size
     pen.text(canvas, pen.shortened(" ".join(rest), width, size), x, y + size * 0.9, size, ink)
+
+
+def _thumbnail(pen: Pen, canvas: Canvas, picture: Canvas, box: Box) -> None:
+    """The whole picture, on the left."""
+    x, y, width, height = (round(value) for value in box)
+    w, h = fit(picture.shape[1], picture.shape[0], width, height)
+    canvas[y : y + h, x : x + w] = pen.resized(picture, w, h)
 
 
 def _waveform(canvas: Canvas, samples: Array, box: Box, colour: Colour) -> None:

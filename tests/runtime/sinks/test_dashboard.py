@@ -4,13 +4,15 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
+from chiasm.runtime import VideoFrame
 from chiasm.runtime.errors import MissingExtraError, SinkError
 from chiasm.runtime.sinks import Dashboard
 from chiasm.runtime.sinks.dashboard import MODALITY_COLOURS
 from chiasm.runtime.sinks.painting import Pen, fit, mix
-from chiasm.runtime.values import Result
+from chiasm.runtime.values import Packet, Result, Snapshot
 
 cv2: Any = pytest.importorskip("cv2")
 Make = Callable[..., Result]
@@ -29,6 +31,25 @@ def test_the_picture_fills_its_place(result: Make) -> None:
     assert frame.shape == (640, 1280, 3)
     assert frame.dtype == np.uint8
     np.testing.assert_array_equal(frame[100:420, 20:940], 77)
+
+
+def test_a_camera_frame_is_shown_and_a_second_camera_beside_its_bar(result: Make) -> None:
+    """The first as the picture, in its own colours; the other one small, whole, and in none of the first's."""
+    blue, red = (20, 60, 200), (200, 50, 30)
+    seen = result()
+    assert seen.snapshot is not None
+    first = Packet("image", VideoFrame(np.full((36, 64, 3), blue[::-1], np.uint8), "bgr"))
+    second = Packet("rear", np.full((36, 64, 3), red, np.uint8))
+    packets = {"image": first, "rear": second}
+    ages = dict.fromkeys(packets, 0.0)
+    frame = Dashboard(modalities=tuple(packets)).draw(
+        msgspec.structs.replace(
+            seen, snapshot=Snapshot(0.0, packets, ages), ages=ages, weights=dict.fromkeys(packets, 0.5)
+        )
+    )
+    assert (frame[100:420, 20:940] == blue).all()
+    assert count(frame[SIDE], red) > 40 * 30
+    assert count(frame[SIDE], blue) == count(frame[STRIP], red) == 0
 
 
 def test_bars_grow_with_the_weight(result: Make) -> None:
