@@ -2,7 +2,7 @@
 #include "bind.hpp"
 
 NB_MODULE(_ext, module) {
-    nb::set_leak_warnings(false);  // plans that a cache keeps live until the process ends, and are no leak
+    nanobind::set_leak_warnings(false);  // plans that a cache keeps live until the process ends, and are no leak
     module.doc() = "The kernels in C++; chiasm.kernels.reference is the same in NumPy.";
     module.attr("ABI") = 3;  // kernels/_select.py asks for this number
     chiasm::bind_image(module);
