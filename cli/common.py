@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -33,6 +34,7 @@ __all__ = [
     "emit_json",
     "freshest",
     "hint",
+    "keep_inputs",
     "known_modalities",
     "progress",
     "source_uri",
@@ -209,6 +211,19 @@ def source_uri(modality: Modality, value: str) -> str:
     if not isinstance(modality, TextModality) or value.startswith("text:") or value.lower().endswith(".txt"):
         return value
     return value if len(value) < 256 and Path(value).is_file() else f"text:{value}"
+
+
+def keep_inputs(outputs: Iterable[str | Path], inputs: Iterable[str | Path]) -> None:
+    """Raise SinkError where an output is, by this or another name, a file that is read: it would be lost."""
+    from ..runtime.errors import SinkError
+
+    read = [str(file) for file in inputs if os.path.isfile(file)]
+    for output in outputs:
+        if os.path.isfile(output) and any(os.path.samefile(output, file) for file in read):
+            raise SinkError(
+                f"{output} cannot be written", found="a file that is read", expected="another name",
+                fix="It would be replaced by the result.",
+            )  # fmt: skip
 
 
 def freshest(modality: Modality, value: str, at_s: float) -> Packet:

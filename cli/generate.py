@@ -16,6 +16,7 @@ from .common import (
     bundle_path,
     freshest,
     hint,
+    keep_inputs,
     known_modalities,
     option_names,
     progress,
@@ -89,6 +90,7 @@ def command(
     check_output(out)
     options = option_names(ctx)
     word, values = split_modalities([bundle, *ctx.args], options)
+    keep_inputs([out], [*values.values(), *(file for file in (init, mask) if file is not None)])
     with load(bundle_path(word), backend, precision, threads, fusion=fusion) as pipeline:
         drawing = _decoder(pipeline)
         asked: dict[str, Any] = {

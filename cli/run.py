@@ -21,6 +21,7 @@ from .common import (
     PrecisionOption,
     ThreadsOption,
     bundle_path,
+    keep_inputs,
     known_modalities,
     option_names,
     progress,
@@ -81,6 +82,7 @@ def command(
     options = option_names(ctx)
     word, values = split_modalities([bundle, *ctx.args], options)
     names = _sink_names(sink or [], as_json)
+    keep_inputs(names, values.values())
     with ExitStack() as stack:
         loaded = load(bundle_path(word), backend, precision, threads, fusion=fusion, strict=strict)
         pipeline = stack.enter_context(loaded)

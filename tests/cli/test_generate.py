@@ -65,6 +65,15 @@ def test_what_cannot_be_generated(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_a_picture_never_replaces_what_is_read(chiasm: Callable, tiny: Path, media: Path, tmp_path: Path) -> None:
+    original = (media / "pictures" / "0.png").read_bytes()
+    (tmp_path / "x.png").write_bytes(original)
+    outcome = chiasm("generate", tiny, "--image", tmp_path / "x.png", "--out", tmp_path / "x.png")
+    assert outcome.code == 2
+    assert "found a file that is read" in outcome.err
+    assert (tmp_path / "x.png").read_bytes() == original
+
+
 def test_a_bundle_without_a_decoder_says_so(chiasm: Callable, tmp_path: Path) -> None:
     from bundles import tiny_bundle
 
@@ -114,6 +123,13 @@ def test_a_picture_from_a_picture_and_a_mask(chiasm: Callable, prompts: Path, me
         pictures.append((tmp_path / "x.png").read_bytes())
     assert len(set(pictures)) == 3
     assert _read(tmp_path / "x.png").shape == (192, 160, 3)
+
+
+def test_the_picture_to_start_from_is_kept(chiasm: Callable, prompts: Path, media: Path) -> None:
+    start = media / "pictures" / "1.png"
+    outcome = chiasm("generate", prompts, "--text", "a bus", "--init", start, "--out", start)
+    assert outcome.code == 2
+    assert "found a file that is read" in outcome.err
 
 
 def test_a_picture_in_one_pass(chiasm: Callable, turn: Path, media: Path, tmp_path: Path) -> None:

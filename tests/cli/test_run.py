@@ -46,6 +46,19 @@ def test_a_file_sink_holds_the_results(chiasm: Callable, tiny: Path, media: Path
     assert len(out.read_text().splitlines()) == 3
 
 
+@pytest.mark.parametrize("name", ["film.mp4", "./film.mp4", "linked.mp4"])
+def test_a_sink_never_replaces_what_is_read(
+    chiasm: Callable, tiny: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    (tmp_path / "film.mp4").write_bytes(b"the only copy")
+    (tmp_path / "linked.mp4").symlink_to("film.mp4")
+    monkeypatch.chdir(tmp_path)
+    outcome = chiasm("run", tiny, "--image", "film.mp4", "--sink", name)
+    assert outcome.code == 2
+    assert f"{name} cannot be written: found a file that is read" in outcome.err
+    assert (tmp_path / "film.mp4").read_bytes() == b"the only copy"
+
+
 def test_a_failing_run_leaves_nothing_behind(
     chiasm: Callable, tiny: Path, media: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
