@@ -11,7 +11,6 @@ with load("road.chiasm") as pipeline:
 
 from __future__ import annotations
 
-import threading
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -24,10 +23,11 @@ from numpy.typing import NDArray
 
 from .backends import SessionOptions
 from .bundle import Bundle, open_bundle, resolve_bundle
-from .errors import BackendError, InputError
+from .errors import InputError
 from .fuse import fusion_kind
 from .intake import take_in
 from .manifest import Manifest
+from .one_process import OneProcess
 from .senses import Senses
 from .sessions import Sessions, check_threads, open_sessions
 from .stream import Stream
@@ -75,19 +75,22 @@ def load(
         raise
 
 
-class Pipeline:
-    """An open bundle. Use it in a `with` block, or call `close`. Calls from several threads wait for each other."""
+class Pipeline(OneProcess):
+    """An open bundle. Use it in a `with` block, or call `close`. Calls from several threads wait for each other.
+
+    It serves the process that loaded it: a forked child, or one that it would be sent to, loads the bundle itself.
+    """
 
     def __init__(
         self, bundle: Bundle, sessions: Sessions, *, fusion: str | None, decoder: str | None, cache: bool,
         threads: int | None = None,
     ) -> None:  # fmt: skip
+        super().__init__()
         manifest = bundle.manifest
         self.bundle = bundle
         self.cache = cache
         self.fusion = fusion_kind(fusion, manifest)
         self._sessions = sessions
-        self._lock = threading.Lock()
         self._senses = Senses(bundle, sessions, self.fusion, cache=cache, threads=threads)
         self.modalities = self._senses.names
         self._painter: Painter | None = None
@@ -102,7 +105,6 @@ class Pipeline:
             from .caption import Captions
 
             self._captions = Captions(manifest.captioner, sessions.get, bundle.read)
-        self._closed = False
 
     @property
     def manifest(self) -> Manifest:
@@ -267,7 +269,9 @@ class Pipeline:
     def close(self) -> None:
         """Close every session. A second call does nothing."""
         with self._lock:
-            self._closed = True
+            if self._closed:
+                return
+            self._closed = "The pipeline is closed"
             self._senses.close()
             self._sessions.close()
 
@@ -292,7 +296,3 @@ class Pipeline:
         """Raise InputError, which says what the bundle does instead, when it has no fusion; and see below."""
         _ = self.manifest.fused
         self._must_be_open()
-
-    def _must_be_open(self) -> None:
-        if self._closed:
-            raise BackendError("The pipeline is closed", fix="Load the bundle again")
