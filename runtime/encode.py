@@ -45,7 +45,9 @@ class Encoder:
         if self._silent:
             return False
         last = self._packet
-        return last is packet or (last is not None and isinstance(packet.data, str) and packet.data == last.data)
+        if last is packet or last is None or not isinstance(packet.data, str):
+            return last is packet
+        return isinstance(last.data, str) and packet.data == last.data
 
     def prepare(self, packet: Packet, timings: dict[str, float]) -> None:
         """Make a packet ready for `run`."""

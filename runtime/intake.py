@@ -6,6 +6,8 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+
 from .errors import InputError
 from .hints import unknown_modality
 from .values import Packet, Snapshot
@@ -34,6 +36,8 @@ def take_in(values: Mapping[str, Any], time_s: float | None, names: Sequence[str
             raise InputError(f"Given as {name}", found=f"a packet of {value.modality}", expected=f"a packet of {name}")
         elif newest is None or value.time_s > newest:
             newest = value.time_s
+    if time_s is not None and not isinstance(time_s, int | float | np.number):
+        raise InputError("time_s is not a time", found=type(time_s).__name__, expected="seconds, or None")
     now = (newest or 0.0) if time_s is None else time_s
     for name in raw:
         packets[name] = _stamped(name, packets[name], now)

@@ -142,7 +142,8 @@ class Pipeline(OneProcess):
     def __call__(self, *, time_s: float | None = None, **packets: Any) -> Result:
         """One decision from any non-empty set of modalities, by name: raw values or Packets; None is absent.
 
-        Raw: image uint8 RGB (H, W, 3); audio float32 (N,), or (array, sample rate); text str; series float32 (T, C).
+        Raw: image uint8 RGB (H, W, 3), or a VideoFrame; audio float32 (N,) at the manifest's sample rate, or (array,
+        sample rate), which is checked; text str; series float32 (T, C).
         `time_s` is the moment of the decision on the packets' clock; None: the newest Packet's capture time. A Packet's
         age is `time_s` minus its capture time, a raw value's is 0; older than the manifest's `max_age_s` is absent.
         Raises InputError for what cannot be used and in a bundle that does not decide, NoModalityError when nothing is
@@ -168,7 +169,7 @@ class Pipeline(OneProcess):
 
     def stream(
         self,
-        sources: Iterable[Source] | Mapping[str, Source | str],
+        sources: Iterable[Source] | Mapping[str, Source | str | Path],
         *,
         rate_hz: float | None = None,
         clock: str | None = None,
@@ -178,8 +179,8 @@ class Pipeline(OneProcess):
     ) -> Stream:
         """Results from sources as they come: an iterator with counters, which closes its sources in the end.
 
-        `sources`: opened ones, or modality → source or URI. `shared`: image modality → another one, whose pictures it
-        sees as well; a URI that several name is opened once. A step for every packet of the fastest modality (or of
+        `sources`: opened ones, or modality → source, URI or path. `shared`: image modality → another one, whose
+        pictures it sees as well; a URI that several name is opened once. A step for every packet of the fastest modality (or of
         `clock`; "every": of any modality), or `rate_hz` steps a second. Files run on their own clock and drop nothing;
         with `realtime`, or beside a live source, the wall clock paces them. `seconds` ends it early. See stream.py.
         """

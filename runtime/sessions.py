@@ -197,6 +197,8 @@ def open_sessions(
     that holds no more is named in `notes["tuned"]`. `strict`: a part that the backend cannot open is an error, instead
     of running on ONNX Runtime.
     """
+    if options.build not in ("never", "missing"):
+        raise InputError("Not a way to build engines", found=options.build, expected="never or missing")
     free = backend == precision == "auto" and options.threads is None
     tuned, stale = look_up(bundle) if free else (None, None)
     engine = open_backend(backend, options)

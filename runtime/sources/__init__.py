@@ -16,8 +16,9 @@ import os
 import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any, cast
 
-from ..errors import SourceError
+from ..errors import InputError, SourceError
 from ..hints import unknown_modality
 from ..manifest import AudioModality, ImageModality, Modality, SeriesModality, TextModality
 from .base import LiveSource, Outage, Source, WindowCutter, existing_file
@@ -78,15 +79,16 @@ def open_source(
 
 
 def open_sources(
-    sources: Iterable[Source] | Mapping[str, Source | str], modalities: Mapping[str, Modality]
+    sources: Iterable[Source] | Mapping[str, Source | str | Path], modalities: Mapping[str, Modality]
 ) -> tuple[list[Source], dict[str, str]]:
     """(sources, modality → another one whose source it shares).
 
-    Opened sources as they are; of modality → source or URI, all of them, or none is left open. Image modalities of one
-    URI share its source: a camera cannot be opened twice, and a film need not be decoded twice.
+    Opened sources as they are; of modality → source, URI or path, all of them, or none is left open. Image modalities
+    of one URI share its source: a camera cannot be opened twice, and a film need not be decoded twice. Raises
+    SourceError, and InputError for what is no source.
     """
     if not isinstance(sources, Mapping):
-        return list(sources), {}
+        return _opened_ones(sources), {}
     opened: list[Source] = []
     shared: dict[str, str] = {}
     first: dict[tuple[str, float], str] = {}
@@ -95,8 +97,10 @@ def open_sources(
             if name not in modalities:
                 raise unknown_modality(name, tuple(modalities))
             modality = modalities[name]
+            if isinstance(source, os.PathLike):
+                source = os.fspath(source)
             if not isinstance(source, str):
-                opened.append(source)
+                opened.append(_must_be_source(source, f"The source of {name}"))
                 continue
             if isinstance(modality, ImageModality):
                 paced = modality.rate_hz if os.path.isdir(source) else 0.0  # a folder is shown at a modality's rate
@@ -110,6 +114,21 @@ def open_sources(
             source.close()
         raise
     return opened, shared
+
+
+def _opened_ones(sources: Iterable[Source]) -> list[Source]:
+    """The same in a list. A lone URI, which is iterable too, says nothing of the modality that it is for."""
+    if isinstance(sources, str | os.PathLike):
+        raise InputError("A stream needs to know whose source this is", found=sources, expected="modality → source",
+                         fix=f'Write: {{"image": "{sources}"}}')  # fmt: skip
+    return [_must_be_source(source, "A source") for source in sources]
+
+
+def _must_be_source(source: Any, what: str) -> Source:
+    if isinstance(getattr(source, "modality", None), str) and callable(getattr(source, "close", None)):
+        return cast(Source, source)
+    raise InputError(f"{what} cannot be used", found=type(source).__name__, expected="a source, a URI or a path",
+                     fix="A program's own pictures go to the pipeline one by one: pipeline(image=frame)")  # fmt: skip
 
 
 def _image(modality: ImageModality, uri: str, fps: float, timeout_s: float) -> Source:

@@ -353,6 +353,30 @@ def test_a_head_that_gives_nan_is_an_error(pipeline: Pipeline, monkeypatch: pyte
         pipeline(text="red car")
 
 
+def test_what_comes_after_an_array_may_be_of_any_type(pipeline: Pipeline) -> None:
+    """The kept packet is compared with the new one only where both are text."""
+    inputs = tiny_inputs()
+    pipeline(**inputs)
+    for name, wrong in (("image", "frame.png"), ("audio", "sound.wav"), ("radar", "radar.npz")):
+        with pytest.raises(InputError, match=name):
+            pipeline(**{name: wrong})
+    with pytest.raises(InputError, match="text is not text"):
+        pipeline(text=inputs["image"])
+    assert pipeline(**inputs).labels
+
+
+@pytest.mark.parametrize("wrong", ["now", [1.0]])
+def test_a_time_is_a_number(pipeline: Pipeline, wrong: Any) -> None:
+    with pytest.raises(InputError, match="time_s is not a time"):
+        pipeline(text="red car", time_s=wrong)
+    assert pipeline(text="red car", time_s=np.float32(3.0)).time_s == 3.0
+
+
+def test_a_way_to_build_that_is_none(tiny: Path) -> None:
+    with pytest.raises(InputError, match="found always, expected never or missing"):
+        load(tiny, build="always")  # type: ignore[arg-type]
+
+
 def test_a_closed_pipeline_says_so(tiny: Path) -> None:
     pipeline = load(tiny)
     steps = pipeline.generate(text="red car")

@@ -4,15 +4,17 @@ import sys
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
-from chiasm.runtime.errors import MissingExtraError, SourceError
-from chiasm.runtime.manifest import AudioModality, ImageModality
-from chiasm.runtime.sources import Live, is_live, open_source
+from chiasm.runtime.errors import InputError, MissingExtraError, SourceError
+from chiasm.runtime.manifest import AudioModality, ImageModality, TextModality
+from chiasm.runtime.sources import Live, is_live, open_source, open_sources
 from chiasm.runtime.sources.microphone import MicrophoneGrabber
+from chiasm.runtime.sources.words import Words
 
 
 @pytest.mark.parametrize(
@@ -165,3 +167,31 @@ def test_nobody_answers(image: ImageModality) -> None:
     pytest.importorskip("av")
     with pytest.raises(SourceError, match="cannot be read"):
         open_source(image, "http://127.0.0.1:9/stream")
+
+
+@pytest.mark.parametrize("given", ["camera:0", Path("film.mp4")])
+def test_one_uri_alone_does_not_say_whose_it_is(image: ImageModality, given: Any) -> None:
+    with pytest.raises(InputError, match="expected modality → source"):
+        open_sources(given, {"image": image})
+
+
+@pytest.mark.parametrize("wrong", [np.zeros((4, 4, 3), np.uint8), iter([]), None, 0])
+def test_what_is_no_source_is_named(image: ImageModality, wrong: Any) -> None:
+    with pytest.raises(InputError, match=f"The source of image cannot be used: found {type(wrong).__name__}"):
+        open_sources({"image": wrong}, {"image": image})
+    with pytest.raises(InputError, match="A source cannot be used"):
+        open_sources([wrong], {"image": image})
+
+
+def test_those_before_what_is_no_source_are_closed(image: ImageModality, text: TextModality) -> None:
+    words = Words("text", "hello")
+    wrong: Any = {"text": words, "image": np.zeros(3)}
+    with pytest.raises(InputError):
+        open_sources(wrong, {"image": image, "text": text})
+    assert words.closed
+
+
+def test_a_path_is_a_uri(text: TextModality, tmp_path: Path) -> None:
+    (tmp_path / "words.txt").write_text("one\ntwo\n")
+    sources, shared = open_sources({"text": tmp_path / "words.txt"}, {"text": text})
+    assert ([packet.data for packet in sources[0]], shared) == (["one", "two"], {})
