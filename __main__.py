@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+
 
 def main() -> None:
     """Run the command line; errors of chiasm are one line and exit code 2."""
-    from . import cli
-
+    try:
+        from . import cli
+    except KeyboardInterrupt:  # Ctrl-C before there is anything that could end in good order
+        sys.exit(130)
     cli.main()
 
 

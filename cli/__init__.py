@@ -93,14 +93,19 @@ def main(words: Sequence[str] | None = None) -> None:
 
 
 def _heed_termination() -> None:
-    """`kill`, `timeout` and systemd send SIGTERM: it ends a command as Ctrl-C does, in good order."""
+    """`kill`, `timeout` and systemd send SIGTERM, a connection that breaks SIGHUP: they end a command as Ctrl-C does,
+    in good order. What is ignored, as `nohup` has it, stays so."""
 
     def end(number: int, frame: object) -> None:
         raise KeyboardInterrupt
 
     # A command line inside another program leaves that program's own handling alone.
-    if threading.current_thread() is threading.main_thread() and signal.getsignal(signal.SIGTERM) == signal.SIG_DFL:
-        signal.signal(signal.SIGTERM, end)
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for name in ("SIGTERM", "SIGHUP"):
+        number = getattr(signal, name, None)  # Windows has no SIGHUP
+        if number is not None and signal.getsignal(number) == signal.SIG_DFL:
+            signal.signal(number, end)
 
 
 def _explain(error: Exception) -> int:
@@ -115,8 +120,8 @@ def _explain(error: Exception) -> int:
         _say(str(error))
     elif complaint is not None:
         hint = getattr(getattr(error, "ctx", None), "command_path", "chiasm")
-        message = str(complaint())
-        _say(f"{message.rstrip('.')}. Try: {hint} --help")
+        message = str(complaint()).rstrip(".").replace("Value error, ", "")
+        _say(f"{message}{'' if message.endswith('?') else '.'} Try: {hint} --help")
     elif isinstance(error, typer.Abort):
         _say("interrupted")
     elif isinstance(error, ImportError) and _extra_of(error) is not None:

@@ -215,7 +215,7 @@ def _report(summary: dict[str, Any], as_json: bool) -> None:
         sys.stdout.write(json.dumps({"summary": summary}) + "\n")
         return
     latency = summary["latency_ms"]
-    words = [f"{summary['steps']} steps"]
+    words = [f"{summary['steps']} step{'' if summary['steps'] == 1 else 's'}"]
     if latency:
         words.append(f"p50 {latency['p50']:.2f} ms")
         words.append(f"p99 {latency['p99']:.2f} ms" if latency["p99"] else f"max {latency['max']:.2f} ms")

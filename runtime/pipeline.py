@@ -180,9 +180,9 @@ class Pipeline(OneProcess):
         """Results from sources as they come: an iterator with counters, which closes its sources in the end.
 
         `sources`: opened ones, or modality → source, URI or path. `shared`: image modality → another one, whose
-        pictures it sees as well; a URI that several name is opened once. A step for every packet of the fastest modality (or of
-        `clock`; "every": of any modality), or `rate_hz` steps a second. Files run on their own clock and drop nothing;
-        with `realtime`, or beside a live source, the wall clock paces them. `seconds` ends it early. See stream.py.
+        pictures it sees as well; a URI that several name is opened once. A step for every packet of the fastest
+        modality (or of `clock`; "every": of any modality), or `rate_hz` steps a second. Files run on their own clock
+        and drop nothing; with `realtime`, or beside a live source, the wall clock paces them. `seconds` ends it early.
         """
         from .sources import open_sources
 

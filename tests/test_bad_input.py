@@ -153,9 +153,10 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]
     folder = tmp_path / "here"
     folder.mkdir()
     monkeypatch.chdir(folder)
-    handler = signal.getsignal(signal.SIGTERM)
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGHUP)}
     yield folder
-    signal.signal(signal.SIGTERM, handler)
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
 
 
 def _left() -> list[str]:
@@ -258,7 +259,7 @@ def _heed_interrupts() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_run_that_is_told_to_end_keeps_what_it_has(number: int, bundle: Path, tmp_path: Path) -> None:
     np.savez(tmp_path / "long.npz", series=np.zeros((6000, 32), np.float32), times=np.arange(6000) / 20)
     words = [
@@ -289,6 +290,35 @@ def test_a_run_that_is_told_to_end_keeps_what_it_has(number: int, bundle: Path, 
     assert "Traceback" not in err
     assert _left() == ["a.jsonl"]
     assert all(json.loads(line) for line in Path("a.jsonl").read_text("utf-8").splitlines())
+
+
+def test_a_run_under_nohup_survives_the_end_of_its_connection(bundle: Path, files: Path) -> None:
+    words = [sys.executable, "-m", "chiasm", "run", str(bundle), "--radar", str(files / "radar.npz"), "--realtime"]
+    with subprocess.Popen(
+        [*words, "--sink", "-"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_IGN),
+    ) as process:  # fmt: skip
+        assert process.stdout is not None
+        process.stdout.readline()
+        process.send_signal(signal.SIGHUP)
+        _, err = process.communicate(timeout=30)
+    assert (process.returncode, "interrupted" in err) == (0, False)
+
+
+def test_ctrl_c_while_it_starts_is_no_traceback() -> None:
+    """The moment is made sure of by a stand-in for the first package that the command line needs."""
+    code = """
+import sys
+class Interrupt:
+    def find_spec(self, name, path=None, target=None):
+        if name == "typer":
+            raise KeyboardInterrupt
+sys.meta_path.insert(0, Interrupt())
+from chiasm.__main__ import main
+main()
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (130, "")
 
 
 def test_a_reader_that_leaves_ends_the_run_quietly(bundle: Path, files: Path) -> None:

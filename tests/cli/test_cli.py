@@ -54,6 +54,20 @@ def test_an_error_is_one_line_and_code_2(chiasm: Callable, words: list[str], com
     assert complaint in outcome.err
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["runn"], "error: No such command 'runn'. Did you mean 'run'? Try: chiasm --help\n"),
+        (
+            ["targets", "sho"],
+            "error: Invalid value for '[show]': 'sho' is not one of 'show'. Try: chiasm targets --help\n",
+        ),
+    ],
+)
+def test_a_complaint_about_the_line_reads_as_sentences(chiasm: Callable, words: list[str], said: str) -> None:
+    assert chiasm(*words).err == said
+
+
 def _failing(monkeypatch: pytest.MonkeyPatch, error: BaseException) -> None:
     def fail(*_: object) -> None:
         raise error
