@@ -10,6 +10,7 @@ from pathlib import Path
 from .engines import engine_folder
 from .errors import BundleError, HashError, InputError, PrecisionError, UnsafePathError
 from .external_data import Fetch, inline_external_data
+from .hints import did_you_mean
 from .manifest import MAX_BYTES, ExternalFile, Manifest, Modality, Variant, parse
 from .values import OnnxGraph, Origin
 
@@ -161,7 +162,10 @@ def open_bundle(path: str | Path) -> Bundle:
     try:
         kind = os.stat(folder).st_mode
     except (OSError, ValueError) as error:
-        raise BundleError("No bundle here", found=_reason(error), expected=f"a folder at {str(folder)!a}") from None
+        fix = did_you_mean(str(path), ["reference"]) or "Check the path and its spelling"
+        raise BundleError(
+            "No bundle here", found=_reason(error), expected=f"a folder at {str(folder)!a}", fix=fix
+        ) from None
     if not stat.S_ISDIR(kind):
         fix = f"Name the folder: {folder.parent}" if folder.name == "manifest.json" else "Name the bundle's folder"
         raise BundleError("A bundle is a folder", found=f"the file {folder}", fix=fix)
@@ -190,6 +194,8 @@ def resolve_bundle(path: str | Path) -> Path:
 
 def _named(path: str | Path) -> Path:
     """An empty word would be the current folder, which nobody meant."""
+    if not isinstance(path, str | os.PathLike):
+        raise BundleError("Not a bundle's folder", found=type(path).__name__, expected="a path, or 'reference'")
     if path == "":
         raise BundleError("No bundle is named", found="", expected="a bundle's folder, or the word 'reference'")
     return Path(path)

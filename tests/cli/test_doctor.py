@@ -43,6 +43,13 @@ def test_no_bundle_is_found(chiasm: Callable, tmp_path: Path) -> None:
     assert report["checks"][-1]["name"] == "bundle"
 
 
+def test_a_bundle_that_is_not_there_is_not_to_be_exported_again(chiasm: Callable, tmp_path: Path) -> None:
+    outcome = chiasm("doctor", tmp_path / "nowhere", "--json")
+    assert "No bundle here" in outcome.out
+    assert "Check the path and its spelling" in outcome.out
+    assert "export the bundle again" not in outcome.out
+
+
 def test_what_is_missing_comes_with_its_mending(chiasm: Callable, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     real = importlib.import_module
 

@@ -57,12 +57,20 @@ def test_the_word_reference_is_the_shipped_bundle() -> None:
 
 
 def test_nothing_there(tmp_path: Path) -> None:
-    with pytest.raises(BundleError, match="No bundle here"):
+    with pytest.raises(BundleError, match=r"No bundle here.*\. Check the path and its spelling"):
         open_bundle(tmp_path / "nowhere")
+    with pytest.raises(BundleError, match=r"No bundle here.*\. Did you mean reference\?"):
+        open_bundle("referense")
     with pytest.raises(BundleError, match=r"lacks manifest\.json"):
         open_bundle(tmp_path)
     with pytest.raises(BundleError, match="No bundle here"):
         open_bundle("nul\0byte")
+
+
+@pytest.mark.parametrize("wrong", [None, b"reference", 3])
+def test_what_is_no_path(wrong: Any) -> None:
+    with pytest.raises(BundleError, match=f"Not a bundle's folder: found {type(wrong).__name__}"):
+        open_bundle(resolve_bundle(wrong))
 
 
 def test_a_file_is_not_a_bundle(tiny: Path) -> None:
