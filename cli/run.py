@@ -93,8 +93,9 @@ def command(
         sources, shared = open_sources(uris, {modality.name: modality for modality in chosen})
         for source in sources:
             stack.callback(source.close)
-        sound = None if realtime or any(source.live for source in sources) else _sound_track(uris.values())
-        sinks = _open_sinks(stack, names, pipeline, rate, sound)
+        live = any(source.live for source in sources)
+        sound = None if realtime or live else _sound_track(uris.values())
+        sinks = _open_sinks(stack, names, pipeline, rate, sound, live=live)
         stream = stack.enter_context(
             pipeline.stream(sources, rate_hz=rate, realtime=realtime, seconds=seconds, shared=shared)
         )
@@ -169,7 +170,7 @@ def _sound_track(uris: Iterable[str]) -> str | None:
 
 
 def _open_sinks(
-    stack: ExitStack, names: Sequence[str], pipeline: Pipeline, rate: float | None, sound: str | None
+    stack: ExitStack, names: Sequence[str], pipeline: Pipeline, rate: float | None, sound: str | None, *, live: bool
 ) -> list[Sink]:
     from ..runtime.sinks import open_sink
 
@@ -177,7 +178,7 @@ def _open_sinks(
     title = pipeline.manifest.model.name
     sinks: list[Sink] = []
     for name in names:
-        sink = open_sink(name, modalities=pipeline.modalities, title=title, fps=fps, sound=sound)
+        sink = open_sink(name, modalities=pipeline.modalities, title=title, fps=fps, sound=sound, live=live)
         stack.push(partial(_finish, sink))
         sinks.append(sink)
     return sinks

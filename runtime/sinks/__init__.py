@@ -39,17 +39,18 @@ def open_sink(
     fps: float = 30.0,
     sound: str | Path | None = None,
     embedding: bool = False,
+    live: bool = False,
 ) -> Sink:
     """The sink of a URI: `-` (JSON lines on standard output), `print`, `window`, `*.jsonl`, `*.mp4` (`.mkv`, `.mov`).
 
-    `modalities`, `title`, `fps` and `sound` are for pictures, `embedding` is for JSON. Raises `SinkError`,
-    `MissingExtraError`.
+    `modalities`, `title`, `fps` and `sound` are for pictures, `embedding` is for JSON; of a `live` stream, whose clock
+    is `time.monotonic()`, `print` counts from the first result. Raises `SinkError`, `MissingExtraError`.
     """
     suffix = Path(uri).suffix.lower()
     if uri == "-":
         return JsonLines(embedding=embedding)
     if uri == "print":
-        return Print()
+        return Print(from_first=live)
     if uri == "window":
         return Window(title or "chiasm", modalities=modalities)
     if suffix in JSON_SUFFIXES:

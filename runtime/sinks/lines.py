@@ -69,24 +69,30 @@ class JsonLines(Closing):
 
 
 class Print(Closing):
-    """One readable line a result on standard output."""
+    """One readable line a result on standard output.
 
-    def __init__(self, out: IO[str] | None = None) -> None:
+    `from_first`: times count from the first result, since the clock of a live stream begins where nobody knows.
+    """
+
+    def __init__(self, out: IO[str] | None = None, *, from_first: bool = False) -> None:
         self._out: Any = out
+        self._zero: float | None = None if from_first else 0.0
 
     def write(self, result: Result) -> None:
         """Write and flush one line."""
-        print(one_line(result), file=self._out or sys.stdout, flush=True)
+        if self._zero is None:
+            self._zero = result.time_s
+        print(one_line(result, self._zero), file=self._out or sys.stdout, flush=True)
 
 
-def one_line(result: Result) -> str:
+def one_line(result: Result, zero_s: float = 0.0) -> str:
     """`12.33 s  hazard siren unseen 97 %  weather rain 99 %  |  image 41 %  audio 59 %  |  3.1 ms`"""
     labels = [
         f"{head} {label.replace('_', ' ')} {100 * result.scores[head][label]:.0f} %"
         for head, label in result.labels.items()
     ]
     senses = [_sense(name, result) for name in result.ages]
-    parts = [f"{result.time_s:8.2f} s  " + "  ".join(labels), "  ".join(senses)]
+    parts = [f"{result.time_s - zero_s:8.2f} s  " + "  ".join(labels), "  ".join(senses)]
     if "total" in result.timings:
         parts.append(f"{1e3 * result.timings['total']:.1f} ms")
     return "  |  ".join(parts)

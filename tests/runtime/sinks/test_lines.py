@@ -80,6 +80,17 @@ def test_one_line_says_what_was_decided_and_how(result: Make) -> None:
     assert "|  text 100 % (1.0 s old)  |" in out.getvalue()
 
 
+def test_a_live_stream_is_told_from_its_first_result(capsys: pytest.CaptureFixture[str], result: Make) -> None:
+    """Its clock is that of the machine, which began when it was switched on."""
+    sink = open_sink("print", live=True)
+    for time_s in (55616.0, 55617.5):
+        sink.write(result(time_s))
+    assert [line.split(" s ")[0].strip() for line in capsys.readouterr().out.splitlines()] == ["0.00", "1.50"]
+    with open_sink("-", live=True) as lines:
+        lines.write(result(55618.0))
+    assert json.loads(capsys.readouterr().out)["time_s"] == 55618.0
+
+
 @pytest.mark.parametrize("name", ["", "results.txt", "results", "window.png"])
 def test_names_that_are_no_sink(name: str) -> None:
     with pytest.raises(SinkError, match="no sink has this name"):
