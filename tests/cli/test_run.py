@@ -1,10 +1,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
+from chiasm.runtime.values import Packet
 
 pytest.importorskip("cv2", reason="OpenCV reads the pictures")
 
@@ -116,3 +119,27 @@ def test_what_cannot_be_run(chiasm: Callable, tiny: Path, words: list[str], comp
     assert outcome.code == 2
     assert complaint in outcome.err
     assert outcome.err.count("\n") == 1
+
+
+class _Eye:
+    """A live source: a grey frame every hundredth of a second, five of them."""
+
+    modality, live, dropped = "image", True, 0
+
+    def __iter__(self) -> Iterator[Packet]:
+        for _ in range(5):
+            time.sleep(0.01)
+            yield Packet("image", np.full((48, 64, 3), 90, np.uint8), time.monotonic())
+
+    def close(self) -> None:
+        pass
+
+
+def test_lines_of_a_live_run_begin_at_zero(chiasm: Callable, tiny: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("chiasm.runtime.sources.open_source", lambda *_: _Eye())
+    outcome = chiasm("run", tiny, "--image", "camera:0")
+    assert outcome.code == 0, outcome.err
+    times = [float(line.split(" s ")[0]) for line in outcome.out.splitlines()]
+    assert times[0] == 0.0
+    assert times == sorted(times)
+    assert times[-1] < 60.0
