@@ -84,6 +84,8 @@ def _headlines(scenarios: Mapping[str, Any]) -> Table:
     for name, scenario in scenarios.items():
         headline = scenario["headline"]
         value = f"{_figure(headline['value'])} {headline['unit']}"
+        if headline["value"] is None and scenario.get("steps"):
+            value = "too few steps"  # for a p99, say: a longer run has it
         dropped = sum(scenario["dropped"].values()) if "dropped" in scenario else None
         memory = scenario.get("peak_rss_mib") or scenario.get("median", {}).get("peak_rss_mib")
         cells = (scenario.get("steps"), dropped, None if memory is None else round(memory))
