@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import KernelError, image_to_tensor
-from ..kernels.frames import frame_of
+from ..kernels.frames import frame_of, yuv_matrix
 from .errors import InputError
 
 __all__ = ["VideoFrame", "is_picture"]
@@ -41,10 +41,21 @@ class VideoFrame(msgspec.Struct, frozen=True, eq=False):
 
     def __post_init__(self) -> None:
         try:
+            yuv_matrix(self.matrix, bool(self.full_range))
             frame_of(self.pixels, self.format, self.matrix, self.full_range)
         except KernelError as error:
             name = "pixels" if error.argument == "image" else error.argument
-            raise InputError(f"Not a video frame ({name})", found=error.found, expected=error.expected) from error
+            raw = isinstance(self.pixels, (bytes, bytearray, memoryview))
+            fix = "For raw bytes: np.frombuffer(data, np.uint8).reshape(...)" if raw and name == "pixels" else None
+            raise InputError(
+                f"Not a video frame ({name})", found=error.found, expected=error.expected, fix=fix
+            ) from error
+
+    def __repr__(self) -> str:
+        height, width, _ = self.shape
+        return (
+            f"VideoFrame({width} × {height}, {self.format}, {self.matrix}, {'full' if self.full_range else 'limited'})"
+        )
 
     @property
     def shape(self) -> tuple[int, int, int]:

@@ -80,9 +80,20 @@ def test_pixels_of_another_format_are_refused_at_once(pixels: Any, format: str, 
     assert found in str(error.value)
 
 
-def test_an_unknown_matrix_is_refused() -> None:
+def test_raw_bytes_are_refused_with_the_way_to_make_an_array_of_them() -> None:
+    with pytest.raises(InputError, match=r"found bytes.*np\.frombuffer\(data, np\.uint8\)\.reshape"):
+        VideoFrame(bytes(180 * 200), "nv12")
+
+
+def test_what_it_says_of_itself_is_short() -> None:
+    assert repr(VideoFrame(noise(180, 200), "nv12", "bt709")) == "VideoFrame(200 × 120, nv12, bt709, limited)"
+
+
+@pytest.mark.parametrize("format", ["nv12", "bgr"])
+def test_an_unknown_matrix_is_refused(format: str) -> None:
+    pixels = noise(180, 200) if format == "nv12" else noise(180, 200, 3)
     with pytest.raises(InputError, match=r"Not a video frame \(matrix\): found 'bt2020', expected 'bt601' or 'bt709'"):
-        VideoFrame(noise(180, 200), "nv12", "bt2020")
+        VideoFrame(pixels, format, "bt2020")
 
 
 @pytest.mark.parametrize("image", [noise(120, 200, 3), VideoFrame(noise(180, 200), "nv12")], ids=["rgb", "nv12"])
