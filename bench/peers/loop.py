@@ -157,7 +157,7 @@ def _streamed(pipeline: Any, address: str, camera: _Camera, seconds: float) -> l
     stream = pipeline.stream({"image": address})
     try:
         for result in stream:
-            ages.append(camera.age(number_of(result.snapshot.packets["image"].data)))
+            ages.append(camera.age(number_of(np.asarray(result.snapshot.packets["image"].data))))
             if time.monotonic() >= end:
                 break
     finally:

@@ -151,7 +151,7 @@ def test_a_recording_reads_back_as_it_was_drawn(tmp_path: Path, tiny: Path) -> N
     modalities = {modality.name: modality for modality in open_bundle(tiny).manifest.modalities}
     packets = {name: list(open_source(modalities[name], uri)) for name, uri in recording.uris().items()}
     assert [p.time_s for p in packets["image"]] == pytest.approx([k / FPS for k in range(FPS)], abs=1e-4)
-    first = packets["image"][0].data
+    first = np.asarray(packets["image"][0].data)
     assert first.shape == (SIZE[1], SIZE[0], 3)
     assert np.abs(first.astype(int) - drive.frame(0.0, (SIZE[1], SIZE[0]))).mean() < 4
     times, rows = drive.radar_rows()
