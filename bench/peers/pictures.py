@@ -66,5 +66,8 @@ def _blank(height: float) -> Figure:
 
 
 def _write(figure: Figure, path: Path) -> Path:
-    write_file(path, lambda file: figure.savefig(file, format="svg", metadata={"Date": None}))
+    from matplotlib import rc_context
+
+    with rc_context({"svg.hashsalt": "chiasm"}):  # the same picture is the same file
+        write_file(path, lambda file: figure.savefig(file, format="svg", metadata={"Date": None}))
     return path
