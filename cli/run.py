@@ -103,6 +103,9 @@ def command(
         _pump(stream, sinks, tally, seconds, quiet=not {"print", "-"}.isdisjoint(names))
         summary = tally.summary(stream, pipeline)
     _report(summary, as_json)
+    files = [name for name in names if name not in ("print", "-", "window")]
+    if files and not as_json:
+        stderr().print("Written: " + ", ".join(files), markup=False, soft_wrap=True)
     if tally.interrupted:
         raise typer.Exit(130)
     _raise_what_ended(stream)

@@ -6,15 +6,19 @@ import threading
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from functools import partial
+from typing import get_args
 
 from .backends import Backend, Session, SessionOptions, open_backend, usable_threads
 from .bundle import Bundle
 from .errors import BackendError, ChiasmError, EngineError, InputError, PrecisionError
+from .hints import did_you_mean
 from .manifest import Part
+from .schema import Precision
 from .tuned import Choice, look_up
 
 __all__ = ["Sessions", "check_threads", "choose_precisions", "open_sessions"]
 
+_PRECISIONS = ("auto", "int8", *get_args(Precision))
 _SHORT = {"int8": ("int8-cpu", "int8-trt")}
 
 
@@ -240,6 +244,9 @@ def choose_precisions(parts: Mapping[str, Part], backend: Backend, asked: str | 
         if unknown:
             raise InputError("No such part", found=", ".join(unknown), expected=f"some of {', '.join(parts)}")
         return {name: _choose(name, part, backend, asked.get(name, "auto")) for name, part in parts.items()}
+    if asked not in _PRECISIONS:
+        raise PrecisionError("No such precision", found=asked, expected=f"one of {', '.join(_PRECISIONS)}",
+                             fix=did_you_mean(asked, _PRECISIONS))  # fmt: skip
     having = {name for name, part in parts.items() if _has(part, backend, asked)}
     others = asked if asked == "auto" or not having else "fp32"
     return {name: _choose(name, part, backend, asked if name in having else others) for name, part in parts.items()}

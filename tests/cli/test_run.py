@@ -45,6 +45,7 @@ def test_seconds_ends_a_run_early(chiasm: Callable, tiny: Path, media: Path) -> 
 def test_a_file_sink_holds_the_results(chiasm: Callable, tiny: Path, media: Path, tmp_path: Path) -> None:
     out = tmp_path / "results.jsonl"
     outcome = chiasm("run", tiny, "--image", media / "pictures", "--sink", out)
+    assert f"Written: {out}" in outcome.err
     assert (outcome.code, outcome.out) == (0, "")
     assert len(out.read_text().splitlines()) == 3
 

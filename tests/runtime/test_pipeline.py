@@ -286,7 +286,9 @@ def test_a_step_with_an_unknown_modality_is_refused(pipeline: Pipeline) -> None:
     ("arguments", "error", "complaint"),
     [
         ({"backend": "tpu"}, BackendError, "null"),
-        ({"precision": "fp8"}, PrecisionError, "variants fp32"),
+        ({"precision": "fp8"}, PrecisionError, "No such precision: found fp8, expected one of auto, int8, fp32, fp16"),
+        ({"precision": "int-8"}, PrecisionError, r"Did you mean int8\?"),
+        ({"precision": {"heads": "fp8"}}, PrecisionError, "variants fp32"),
         ({"precision": "int8"}, PrecisionError, "int8"),
         ({"precision": {"nose": "fp32"}}, InputError, "nose"),
         ({"precision": {"heads": "fp16"}}, PrecisionError, "Part heads"),
