@@ -141,9 +141,10 @@ def histogram(values_ms: Sequence[float]) -> str:
     for number, start in zip(counts, edges[:-1], strict=True):
         bar = high * number / max(1, counts.max())
         x, width = LEFT + scale * start, scale * limit / 60 - 2
+        what = "decision" if number == 1 else "decisions"
         body.append(
             f'<rect class="bar" x="{x:.1f}" y="{base - bar:.1f}" width="{width:.1f}" height="{bar:.1f}" rx="2">'
-            f"<title>{number} decision{'s' * (number != 1)}, {start:.2f} to {start + limit / 60:.2f} ms</title></rect>"
+            f"<title>{number} {what}, {start:.2f} to {start + limit / 60:.2f} ms</title></rect>"
         )
     for row, (name, value) in enumerate(marks.items()):
         x, y = LEFT + scale * value, 14.0 + 13 * row
