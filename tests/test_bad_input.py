@@ -256,7 +256,8 @@ def test_a_full_disk_leaves_nothing(line: str, bundle: Path, files: Path, tmp_pa
 
 def _heed_interrupts() -> None:
     """Jobs that a shell puts in the background are born deaf to SIGINT, and so are their children."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
