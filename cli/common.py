@@ -222,7 +222,7 @@ def keep_inputs(outputs: Iterable[str | Path], inputs: Iterable[str | Path]) -> 
         if os.path.isfile(output) and any(os.path.samefile(output, file) for file in read):
             raise SinkError(
                 f"{output} cannot be written", found="a file that is read", expected="another name",
-                fix="It would be replaced by the result.",
+                fix="Choose another name: this file would be replaced by the result",
             )  # fmt: skip
 
 

@@ -76,11 +76,13 @@ def yuv_matrix(matrix: str, full_range: bool) -> YuvMatrix:
 
 
 def frame_of(image: Any, format: str, matrix: str, full_range: bool) -> Frame:
-    """The planes of `image`, an array or a tuple of arrays, without copying a byte.
+    """The planes of `image`, an array or a tuple of arrays, without copying a byte; a `Frame` is what it is.
 
     Raises:
         KernelError: an unknown word, wrong dtype or shape, a size that the format does not have.
     """
+    if isinstance(image, Frame):
+        return image
     if not isinstance(format, str) or format not in FORMATS:
         raise KernelError("format", found=repr(format), expected=" or ".join(map(repr, FORMATS)))
     taken, colours = FORMATS[format]

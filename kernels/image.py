@@ -45,7 +45,7 @@ def image_to_tensor(
             "rgb", "bgr" (H, W, 3); "rgba", "bgra" (H, W, 4), of which alpha is ignored; "gray" (H, W) or (H, W, 1),
             which gives three equal channels; "yuyv" (H, W, 2), W even; "nv12" (3·H/2, W), or a tuple of luma (H, W) and
             differences (H/2, W/2, 2); "i420" (3·H/2, W), C-contiguous, or a tuple of (H, W), (H/2, W/2), (H/2, W/2).
-            A colour difference counts for all the pixels that it lies on.
+            A colour difference counts for all the pixels that it lies on. Or a `frames.Frame`, whose format is known.
         matrix, full_range: of the formats in luma and colour difference: "bt601" or "bt709"; limited or full range.
             `frames.yuv_matrix` has the formula.
         out: where to write, C-contiguous, of the spec's shape and dtype.

@@ -45,9 +45,9 @@ class Encoder:
         if self._silent:
             return False
         last = self._packet
-        if last is packet or last is None or not isinstance(packet.data, str):
+        if last is packet or last is None:
             return last is packet
-        return isinstance(last.data, str) and packet.data == last.data
+        return isinstance(packet.data, str) and isinstance(last.data, str) and packet.data == last.data
 
     def prepare(self, packet: Packet, timings: dict[str, float]) -> None:
         """Make a packet ready for `run`."""

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Any
 
-import msgspec
 import numpy as np
 from numpy.typing import NDArray
 
 from ..kernels import KernelError, image_to_tensor
-from ..kernels.frames import frame_of, yuv_matrix
+from ..kernels.frames import Frame, frame_of, yuv_matrix
 from .errors import InputError
 
 __all__ = ["VideoFrame", "is_picture"]
 
 
-class VideoFrame(msgspec.Struct, frozen=True, eq=False):
+@dataclass(frozen=True, eq=False, repr=False, slots=True)
+class VideoFrame:
     """A picture whose bytes are not RGB. An encoder's tensor is made from them in one pass, which reads only what it
     needs; a picture in RGB is never made, unless somebody wants to see it.
 
@@ -38,11 +39,13 @@ class VideoFrame(msgspec.Struct, frozen=True, eq=False):
     format: str
     matrix: str = "bt601"
     full_range: bool = False
+    planes: Frame = field(init=False)
+    """The same bytes as the kernels take them, checked once."""
 
     def __post_init__(self) -> None:
         try:
             yuv_matrix(self.matrix, bool(self.full_range))
-            frame_of(self.pixels, self.format, self.matrix, self.full_range)
+            planes = frame_of(self.pixels, self.format, self.matrix, self.full_range)
         except KernelError as error:
             name = "pixels" if error.argument == "image" else error.argument
             raw = isinstance(self.pixels, (bytes, bytearray, memoryview))
@@ -50,6 +53,7 @@ class VideoFrame(msgspec.Struct, frozen=True, eq=False):
             raise InputError(
                 f"Not a video frame ({name})", found=error.found, expected=error.expected, fix=fix
             ) from error
+        object.__setattr__(self, "planes", planes)
 
     def __repr__(self) -> str:
         height, width, _ = self.shape
@@ -60,15 +64,11 @@ class VideoFrame(msgspec.Struct, frozen=True, eq=False):
     @property
     def shape(self) -> tuple[int, int, int]:
         """(H, W, 3), of the picture in RGB."""
-        return *frame_of(self.pixels, self.format, self.matrix, self.full_range).size, 3
+        return *self.planes.size, 3
 
     def rgb(self) -> NDArray[np.uint8]:
         """uint8 RGB (H, W, 3): a new array."""
-        height, width, _ = self.shape
-        return image_to_tensor(
-            self.pixels, height, width, resize="none", scale=1.0, dtype="uint8", layout="hwc", format=self.format,
-            matrix=self.matrix, full_range=self.full_range,
-        )  # fmt: skip
+        return image_to_tensor(self.planes, *self.planes.size, resize="none", scale=1.0, dtype="uint8", layout="hwc")
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> NDArray[Any]:
         """What `np.asarray` takes."""

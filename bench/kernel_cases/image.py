@@ -113,7 +113,7 @@ def _decoded(planes: Iterator[Bytes], threads: int) -> list[Case]:
 
     def ours() -> object:
         seen: Any = picture_of(next(frames))
-        return image_to_tensor(seen.pixels, spec=CLIP, format=seen.format, threads=threads, out=out)
+        return image_to_tensor(seen.planes, spec=CLIP, threads=threads, out=out)
 
     return [
         Case(

@@ -72,7 +72,7 @@ class Rows {
             stride[c] = frame_.planes[c].column_stride;
         }
         const std::size_t count = std::min(width_, frame_.width - left_);
-        if (colour[0] == colour[1] && colour[0] == colour[2] && stride[0] == 1) return grey(colour[0], count, copy);
+        if (colour[0] == colour[1] && colour[0] == colour[2] && stride[0] == 1) return widen(colour[0], count, copy);
         for (std::size_t x = 0; x < count; ++x, copy += 4) {
             const std::uint8_t four[4] = {*colour[0], *colour[1], *colour[2], 0};
             std::memcpy(copy, four, sizeof four);
@@ -80,7 +80,7 @@ class Rows {
         }
     }
 
-    static void grey(const std::uint8_t *luma, std::size_t count, std::uint8_t *copy) {
+    static void widen(const std::uint8_t *luma, std::size_t count, std::uint8_t *copy) {
         for (std::size_t x = 0; x < count; ++x) {
             const std::uint32_t four = luma[x] | static_cast<std::uint32_t>(luma[x]) << 8 | static_cast<std::uint32_t>(luma[x]) << 16;
             std::memcpy(copy + 4 * x, &four, sizeof four);

@@ -21,8 +21,6 @@ __all__ = ["LARGE", "grey", "image_tensor", "image_tensors", "scaled_size"]
 Size = tuple[int, int]
 LARGE = 1 << 19
 """Pixels from which on several threads prepare a picture in less time than one (640 × 360: no, 1280 × 720: yes)."""
-_RGB = VideoFrame(np.zeros((1, 1, 3), np.uint8), "rgb")
-"""What an array is said to be."""
 
 
 def image_tensor(image: Any, modality: ImageModality, *, out: Array | None = None, threads: int = 1) -> Array:
@@ -58,12 +56,13 @@ def image_tensors(
     Each tensor is, bit for bit, what `image_tensor` gives. Raises InputError as it does.
     """
     if isinstance(image, VideoFrame):
-        pixels, size, colours = image.pixels, image.shape[:2], image
+        picture: Any = image.planes
+        size = image.planes.size
     else:
-        pixels = as_array(modalities[0].name, image, "uint8 RGB of shape (H, W, 3), or a VideoFrame")
-        if pixels.dtype != np.uint8 or pixels.size == 0 or pixels.ndim != 3 or pixels.shape[2] != 3:
-            raise _refusal(modalities[0].name, pixels)
-        size, colours = (pixels.shape[0], pixels.shape[1]), _RGB
+        picture = as_array(modalities[0].name, image, "uint8 RGB of shape (H, W, 3), or a VideoFrame")
+        if picture.dtype != np.uint8 or picture.size == 0 or picture.ndim != 3 or picture.shape[2] != 3:
+            raise _refusal(modalities[0].name, picture)
+        size = picture.shape[0], picture.shape[1]
     places = [
         output(out, (1, 3, modality.height, modality.width), np.float32)
         for out, modality in zip(outs, modalities, strict=True)
@@ -71,9 +70,8 @@ def image_tensors(
     specs = [_spec(modality, size) for modality in modalities]
     try:
         image_to_tensors(
-            pixels, specs, format=colours.format, matrix=colours.matrix, full_range=colours.full_range,
-            outs=[place[0] for place in places], threads=threads if size[0] * size[1] >= LARGE else 1,
-        )  # fmt: skip
+            picture, specs, outs=[place[0] for place in places], threads=threads if size[0] * size[1] >= LARGE else 1
+        )
     except KernelError as error:
         raise _unreachable(modalities, error) from error
     return places
