@@ -9,7 +9,7 @@ import numpy
 import numpy.typing
 from numpy.typing import NDArray
 
-ABI: int = 3
+ABI: int = 4
 
 class ImagePlan:
     """
@@ -230,3 +230,35 @@ class Readout:
         """
         Copies of all of them; ValueError with the name of a head without shares.
         """
+
+class Product:
+    """int8 weights (K, N), a float32 scale for each column, a bias or None."""
+
+    def __init__(
+        self,
+        weights: Annotated[NDArray[numpy.int8], dict(shape=(None, None), order="C", device="cpu", writable=False)],
+        scales: Annotated[NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)],
+        bias: Annotated[NDArray[numpy.float32], dict(shape=(None,), order="C", device="cpu", writable=False)] | None,
+    ) -> None: ...
+    def of_floats(
+        self,
+        values: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu", writable=False)],
+        out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu")],
+        threads: int,
+    ) -> None:
+        """(M, K) floats → (M, N), quantised as DynamicQuantizeLinear does."""
+
+    def of_bytes(
+        self,
+        values: Annotated[NDArray[numpy.uint8], dict(shape=(None, None), order="C", device="cpu", writable=False)],
+        scale: float,
+        zero: int,
+        out: Annotated[NDArray[numpy.float32], dict(shape=(None, None), order="C", device="cpu")],
+        threads: int,
+    ) -> None:
+        """(M, K) bytes → (M, N)."""
+
+def products_pay() -> bool:
+    """
+    Whether this processor gains by them: AVX2, and no instruction for products of bytes.
+    """

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 __all__ = ["ABI", "BACKEND", "compiled", "kernels", "why_not"]
 
-ABI = 3
+ABI = 4
 """The signatures that this Python code calls. The extension carries the number it was built with."""
 
 

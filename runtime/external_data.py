@@ -1,22 +1,20 @@
 """External data of ONNX graphs: found, and put inline or named anew, so that a backend opens no file unchecked.
 
-A walk over the protobuf wire format (https://protobuf.dev/programming-guides/encoding) along the message fields of
-onnx.proto3 that can hold a TensorProto. Field numbers are those of https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3.
+A walk over the wire format along the message fields of onnx.proto3 that can hold a TensorProto.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from typing import TypeVar
+from collections.abc import Callable
 
 from .errors import BundleError
+from .wire import field, fields, varint
 
-__all__ = ["Fetch", "fields", "inline_external_data", "locations"]
+__all__ = ["Fetch", "inline_external_data", "locations"]
 
 Fetch = Callable[[str, int, int | None], "bytes | memoryview | None"]
 """(file, offset, length) → the bytes to put inside, or None: they stay where they are."""
 
-Wire = TypeVar("Wire", bytes, memoryview)
 _MESSAGES: dict[str, dict[int, str]] = {
     "model": {7: "graph", 20: "training", 25: "function"},
     "training": {1: "graph", 2: "graph"},
@@ -71,7 +69,7 @@ class _Pieces:
 
     def nest(self, number: int, inner: _Pieces) -> None:
         """A field of wire type 2 whose content is `inner`."""
-        self.add(_varint(number << 3 | 2) + _varint(inner.size))
+        self.add(varint(number << 3 | 2) + varint(inner.size))
         self.parts += inner.parts
         self.size += inner.size
 
@@ -86,10 +84,10 @@ def _rewrite(data: memoryview, kind: str, fetch: Fetch, depth: int, out: _Pieces
         _tensor(data, fetch, out)
         return
     inner = _MESSAGES[kind]
-    for number, wire, field, content in fields(data):
+    for number, wire, whole, content in fields(data):
         child = inner.get(number) if wire == 2 else None
         if child is None or (len(content) <= _SHORT and _KEY not in bytes(content)):
-            out.add(field)
+            out.add(whole)
         else:
             new = _Pieces()
             _rewrite(content, child, fetch, depth + 1, new)
@@ -98,32 +96,32 @@ def _rewrite(data: memoryview, kind: str, fetch: Fetch, depth: int, out: _Pieces
 
 def _tensor(data: memoryview, fetch: Fetch, out: _Pieces) -> None:
     kept, entries, external = [], {}, False
-    for number, wire, field, content in fields(data):
+    for number, wire, whole, content in fields(data):
         if number == _EXTERNAL_DATA and wire == 2:
             key, value = _entry(content)
             entries[key] = value
         elif number == _DATA_LOCATION:
             external = external or bytes(content) != b"\x00"
         else:
-            kept.append(field)
+            kept.append(whole)
     if not external and not entries:
         out.add(data)
         return
     if "location" not in entries:
         raise BundleError("An ONNX tensor is external but names no file", expected="a location inside the bundle")
-    for field in kept:
-        out.add(field)
+    for whole in kept:
+        out.add(whole)
     offset, length = _number(entries, "offset") or 0, _number(entries, "length")
     raw = fetch(entries["location"], offset, length)
     if raw is not None:
-        out.add(_varint(_RAW_DATA << 3 | 2) + _varint(len(raw)))
+        out.add(varint(_RAW_DATA << 3 | 2) + varint(len(raw)))
         out.add(raw)
         return
     facts = {"location": entries["location"], "offset": str(offset), "length": "" if length is None else str(length)}
     for key, value in facts.items():
         if value:
-            out.add(_field(_EXTERNAL_DATA, _field(1, key.encode()) + _field(2, value.encode())))
-    out.add(_varint(_DATA_LOCATION << 3) + b"\x01")
+            out.add(field(_EXTERNAL_DATA, field(1, key.encode()) + field(2, value.encode())))
+    out.add(varint(_DATA_LOCATION << 3) + b"\x01")
 
 
 def _entry(data: memoryview) -> tuple[str, str]:
@@ -142,56 +140,3 @@ def _number(entries: dict[str, str], key: str) -> int | None:
     if not (text.isascii() and text.isdigit() and len(text) <= 15):
         raise BundleError(f"An ONNX graph has an unusable {key} of external data", found=ascii(text[:40]))
     return int(text)
-
-
-def fields(data: Wire) -> Iterator[tuple[int, int, Wire, Wire]]:
-    """(field number, wire type, the field with its key, its content) of one message; views of a view."""
-    at, end = 0, len(data)
-    while at < end:
-        start = at
-        key, at = _read_varint(data, at)
-        number, wire = key >> 3, key & 7
-        if wire == 0:
-            begin = at
-            _, at = _read_varint(data, at)
-        elif wire == 2:
-            size, begin = _read_varint(data, at)
-            at = begin + size
-        elif wire in (1, 5):
-            begin = at
-            at += 8 if wire == 1 else 4
-        else:
-            raise _broken(f"wire type {wire}")
-        if at > end or number == 0:
-            raise _broken("a field that runs past the end")
-        yield number, wire, data[start:at], data[begin:at]
-
-
-def _read_varint(data: bytes | memoryview, at: int) -> tuple[int, int]:
-    value = 0
-    for index in range(10):
-        if at + index >= len(data):
-            break
-        byte = data[at + index]
-        value |= (byte & 0x7F) << (7 * index)
-        if byte < 0x80:
-            return value, at + index + 1
-    raise _broken("an unfinished number")
-
-
-def _field(number: int, content: bytes) -> bytes:
-    """A field of wire type 2 (length-delimited)."""
-    return _varint(number << 3 | 2) + _varint(len(content)) + content
-
-
-def _varint(value: int) -> bytes:
-    out = bytearray()
-    while value > 0x7F:
-        out.append(value & 0x7F | 0x80)
-        value >>= 7
-    out.append(value)
-    return bytes(out)
-
-
-def _broken(found: str) -> BundleError:
-    return BundleError("A graph of the bundle is not ONNX", found=found, expected="a whole ModelProto")

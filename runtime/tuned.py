@@ -32,11 +32,12 @@ class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     spinning: bool = False
     arena: bool = True
     level: Literal["all", "extended", "basic"] = "all"
+    own_products: bool = True
 
     @property
     def options(self) -> SessionOptions:
         """The settings alone."""
-        return SessionOptions(self.threads, self.spinning, self.arena, self.level)
+        return SessionOptions(self.threads, self.spinning, self.arena, self.level, self.own_products)
 
 
 class Basis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

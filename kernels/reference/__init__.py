@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from .diffusion import denoise_step, denoise_step_fresh, latent_to_image, normal_noise
 from .image import ImagePlan, image_to_tensors
+from .products import Product, products_pay
 from .quantise import dequantize, quantize
 from .readout import Readout
 from .search import topk_bytes, topk_floats
@@ -15,6 +16,7 @@ from .sound import Mel, mel_frames, mel_level
 __all__ = [
     "ImagePlan",
     "Mel",
+    "Product",
     "Readout",
     "denoise_step",
     "denoise_step_fresh",
@@ -24,6 +26,7 @@ __all__ = [
     "mel_frames",
     "mel_level",
     "normal_noise",
+    "products_pay",
     "quantize",
     "topk_bytes",
     "topk_floats",

@@ -19,9 +19,11 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from msgspec.structs import replace
 
 from ..errors import BackendError, MissingExtraError
 from ..values import Array, OnnxGraph, TensorSpec
+from . import _products
 from ._slots import Slots
 from .base import Candidates, Feed, SessionOptions, usable_threads
 
@@ -76,7 +78,8 @@ def candidates(cores: int) -> Candidates:
     for threads in dict.fromkeys((cores // 2, cores)):
         if threads > 1:
             first += [SessionOptions(threads=threads), SessionOptions(threads=threads, spinning=True)]
-    return tuple(first), ({"arena": False}, {"level": "extended"}, {"level": "basic"})
+    ours: tuple[dict[str, object], ...] = ({"own_products": False},) if _products.library() else ()
+    return tuple(first), ({"arena": False}, *ours, {"level": "extended"}, {"level": "basic"})
 
 
 def open_backend(options: SessionOptions) -> OrtBackend | CudaBackend:
@@ -177,13 +180,26 @@ class OrtBackend:
 
     def open(self, graph: OnnxGraph, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> OrtSession:
         """Open a graph whose inputs and outputs must be exactly the promised ones."""
-        opened = open_session(self._ort, graph, self.settings(graph))
+        settings = self.settings(graph)
+        if self._options.own_products and graph.nbytes >= _products.SMALL_GRAPH:
+            graph = _with_own_products(graph, settings)
+        opened = open_session(self._ort, graph, settings)
         _compare("inputs", opened.get_inputs(), inputs)
         _compare("outputs", opened.get_outputs(), outputs)
         return OrtSession(self._ort, opened, inputs, outputs)
 
     def close(self) -> None:
         """The arena belongs to the process; sessions free what they took from it."""
+
+
+def _with_own_products(graph: OnnxGraph, settings: Any) -> OnnxGraph:
+    """The graph with products of ours, where they pay on this processor; the settings know of them then."""
+    library = _products.library()
+    proto = graph.proto if library is None else _products.with_own_products(graph.proto)
+    if proto is graph.proto:
+        return graph
+    settings.register_custom_ops_library(library)
+    return replace(graph, proto=proto)
 
 
 def open_session(ort: Any, graph: OnnxGraph, settings: Any) -> Any:

@@ -1,8 +1,7 @@
 """ONNX graphs as far as planning needs them: nodes, and of every weight its type and shape, never its bytes.
 
-Read from the protobuf wire format, so that a device can plan without the package onnx. Field numbers are those of
-https://github.com/onnx/onnx/blob/main/onnx/onnx.proto3. Only whole numbers of few elements are read as values, since
-they may be shapes.
+Read from the wire format, so that a device can plan without the package onnx. Only whole numbers of few elements are
+read as values, since they may be shapes.
 """
 
 from __future__ import annotations
@@ -15,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from ..errors import BundleError
-from ..external_data import fields
 from ..values import Array
+from ..wire import fields
 
 __all__ = ["BITS", "Graph", "Node", "Tensor", "read_graph"]
 

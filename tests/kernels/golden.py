@@ -26,7 +26,7 @@ def write(path: Path) -> int:
     """The number of calls written. Little-endian: a count; a call: its name, its arrays; an array: dtype, shape,
     bytes.
     """
-    calls = [*_images(), *_diffusion(), *_search(), *_sound(), *_quantise()]
+    calls = [*_images(), *_diffusion(), *_search(), *_sound(), *_quantise(), *_products()]
     with path.open("wb") as file:
         file.write(struct.pack("<I", len(calls)))
         for name, arrays in calls:
@@ -172,3 +172,19 @@ def _quantise() -> Iterator[Case]:
             assert reference.quantize(values, scales, zeros, made)
             reference.dequantize(made, scales, zeros, back)
             yield "quantize", [values, np.asarray(extent, np.int64), scales, zeros, made, back]
+
+
+def _products() -> Iterator[Case]:
+    """Ordinary ones; weights that fill a lane, and pairs of weights that exceed 16 bits."""
+    rng = np.random.default_rng(6)
+    for rows, depth, columns in ((1, 1, 1), (4, 32, 24), (7, 100, 47), (50, 65, 25), (9, 320, 72)):
+        for most in (20, 64, 127):
+            weights = rng.integers(-most, most + 1, (depth, columns), np.int8)
+            scales = rng.uniform(0.001, 0.1, columns).astype(np.float32)
+            bias = rng.normal(size=columns).astype(np.float32)
+            values = (rng.normal(size=(rows, depth)) * 3).astype(np.float32)
+            whole = rng.integers(0, 256, (rows, depth), np.uint8)
+            outs = np.empty((2, rows, columns), np.float32)
+            reference.Product(weights, scales, bias).of_floats(values, outs[0], 1)
+            reference.Product(weights, scales, None).of_bytes(whole, 0.02, 200, outs[1], 1)
+            yield "product", [weights, scales, bias, values, whole, np.float32(0.02), np.uint8(200), *outs]

@@ -69,5 +69,6 @@ long diffusion_golden(const Case &known);
 long search_golden(const Case &known);
 long sound_golden(const Case &known);
 long quantise_golden(const Case &known);
+long products_golden(const Case &known);
 
 }  // namespace check
