@@ -10,7 +10,7 @@ from collections.abc import Callable
 from .errors import BundleError
 from .wire import field, fields, varint
 
-__all__ = ["Fetch", "inline_external_data", "locations"]
+__all__ = ["Fetch", "inline_external_data", "locations", "place_of"]
 
 Fetch = Callable[[str, int, int | None], "bytes | memoryview | None"]
 """(file, offset, length) → the bytes to put inside, or None: they stay where they are."""
@@ -95,33 +95,40 @@ def _rewrite(data: memoryview, kind: str, fetch: Fetch, depth: int, out: _Pieces
 
 
 def _tensor(data: memoryview, fetch: Fetch, out: _Pieces) -> None:
-    kept, entries, external = [], {}, False
-    for number, wire, whole, content in fields(data):
+    place = place_of(data)
+    if place is None:
+        out.add(data)
+        return
+    for number, _, whole, _ in fields(data):
+        if number not in (_EXTERNAL_DATA, _DATA_LOCATION):
+            out.add(whole)
+    raw = fetch(*place)
+    if raw is not None:
+        out.add(varint(_RAW_DATA << 3 | 2) + varint(len(raw)))
+        out.add(raw)
+        return
+    location, offset, length = place
+    facts = {"location": location, "offset": str(offset), "length": "" if length is None else str(length)}
+    for key, value in facts.items():
+        if value:
+            out.add(field(_EXTERNAL_DATA, field(1, key.encode()) + field(2, value.encode())))
+    out.add(varint(_DATA_LOCATION << 3) + b"\x01")
+
+
+def place_of(tensor: memoryview) -> tuple[str, int, int | None] | None:
+    """(file, offset, length) of a TensorProto whose bytes lie in a file; None of one that has them."""
+    entries, external = dict[str, str](), False
+    for number, wire, _, content in fields(tensor):
         if number == _EXTERNAL_DATA and wire == 2:
             key, value = _entry(content)
             entries[key] = value
         elif number == _DATA_LOCATION:
             external = external or bytes(content) != b"\x00"
-        else:
-            kept.append(whole)
     if not external and not entries:
-        out.add(data)
-        return
+        return None
     if "location" not in entries:
         raise BundleError("An ONNX tensor is external but names no file", expected="a location inside the bundle")
-    for whole in kept:
-        out.add(whole)
-    offset, length = _number(entries, "offset") or 0, _number(entries, "length")
-    raw = fetch(entries["location"], offset, length)
-    if raw is not None:
-        out.add(varint(_RAW_DATA << 3 | 2) + varint(len(raw)))
-        out.add(raw)
-        return
-    facts = {"location": entries["location"], "offset": str(offset), "length": "" if length is None else str(length)}
-    for key, value in facts.items():
-        if value:
-            out.add(field(_EXTERNAL_DATA, field(1, key.encode()) + field(2, value.encode())))
-    out.add(varint(_DATA_LOCATION << 3) + b"\x01")
+    return entries["location"], _number(entries, "offset") or 0, _number(entries, "length")
 
 
 def _entry(data: memoryview) -> tuple[str, str]:

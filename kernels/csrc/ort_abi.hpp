@@ -47,11 +47,12 @@ using GetData = Entry<51, Value *, void **>;
 using GetRank = Entry<61, const Shape *, std::size_t *>;
 using GetSizes = Entry<62, const Shape *, std::int64_t *, std::size_t>;
 using GetShape = Entry<65, const Value *, Shape **>;
+using GetWhole = Entry<86, const KernelInfo *, const char *, std::int64_t *>;
+using GetText = Entry<87, const KernelInfo *, const char *, char *, std::size_t *>;
 using GetInput = Entry<90, const KernelContext *, std::size_t, const Value **>;
 using GetOutput = Entry<91, KernelContext *, std::size_t, const std::int64_t *, std::size_t, Value **>;
 using ReleaseStatus = Release<93, Status>;
 using ReleaseShape = Release<99, Shape>;
-using GetInputCount = Entry<230, const KernelInfo *, std::size_t *>;
 using GetConstant = Entry<249, const KernelInfo *, std::size_t, int *, const Value **>;
 using ParallelFor = Entry<274, const KernelContext *, void (*)(void *, std::size_t), std::size_t, std::size_t, void *>;
 

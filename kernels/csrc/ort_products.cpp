@@ -1,8 +1,14 @@
-// Products of bytes as operations of ONNX Runtime: "chiasm::ProductOfFloats" (values, weights, scales, bias) and
-// "chiasm::ProductOfBytes" (bytes, scale, zero, weights, scales, bias), the bias optional; weights, scales and bias are constants.
+// Products of bytes as operations of ONNX Runtime: "chiasm::ProductOfFloats" (values, scales, weights, bias) and
+// "chiasm::ProductOfBytes" (bytes, scale, zero, scales, weights, bias). Scales, weights and bias are constants; without a bias the attribute
+// `biased` is 0. Weights may lie in a file, at an `offset`, and are read from there into their own order: then `file` is its path,
+// the graph does not have them, and nobody maps or copies them besides. Else `file` is empty.
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
 #include <exception>
-#include <memory>
 #include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "ort_abi.hpp"
@@ -65,18 +71,71 @@ const ort::Value *constant(Table table, const ort::KernelInfo *info, std::size_t
     return value;
 }
 
-// The product of an operation whose weights, scales and bias begin at an input.
+std::int64_t whole(Table table, const ort::KernelInfo *info, const char *name) {
+    std::int64_t value = 0;
+    check(ort::GetWhole::call(table, info, name, &value));
+    return value;
+}
+
+std::string text(Table table, const ort::KernelInfo *info, const char *name) {
+    std::size_t size = 0;
+    check(ort::GetText::call(table, info, name, nullptr, &size));
+    std::string value(size, '\0');
+    check(ort::GetText::call(table, info, name, value.data(), &size));
+    value.resize(size - 1);  // without the zero at its end
+    return value;
+}
+
+// Rows of a matrix in a file, a few at a time.
+class InFile {
+  public:
+    InFile(const std::string &path, std::int64_t offset, std::size_t columns) : path_(path), at_(offset), columns_(columns) {
+        file_ = open(path.c_str(), O_RDONLY | O_CLOEXEC);
+        if (file_ < 0) throw std::runtime_error("cannot open the weights in " + path);
+    }
+    ~InFile() { close(file_); }
+    InFile(const InFile &) = delete;
+    InFile &operator=(const InFile &) = delete;
+
+    Rows rows() {
+        return {[](void *context, std::size_t count) { return static_cast<InFile *>(context)->next(count); }, this};
+    }
+
+  private:
+    const std::int8_t *next(std::size_t count) {
+        kept_.resize(count * columns_);
+        for (std::size_t done = 0; done < kept_.size();) {
+            const ssize_t got = pread(file_, kept_.data() + done, kept_.size() - done, static_cast<off_t>(at_));
+            if (got <= 0) throw std::runtime_error("the weights in " + path_ + " are cut short; export the bundle again");
+            done += static_cast<std::size_t>(got);
+            at_ += got;
+        }
+        return kept_.data();
+    }
+
+    std::string path_;
+    std::int64_t at_;
+    std::size_t columns_;
+    int file_;
+    std::vector<std::int8_t> kept_;
+};
+
+// The product of an operation whose constants begin at an input.
 Product product_of(Table table, const ort::KernelInfo *info, std::size_t first) {
-    std::size_t count = 0;
-    check(ort::GetInputCount::call(table, info, &count));
-    const ort::Value *weights = constant(table, info, first), *scales = constant(table, info, first + 1);
-    const ort::Value *bias = count > first + 2 ? constant(table, info, first + 2) : nullptr;
-    const std::vector<std::int64_t> size = sizes_of(table, weights);
+    const ort::Value *scales = constant(table, info, first);
+    const ort::Value *bias = whole(table, info, "biased") ? constant(table, info, first + 2) : nullptr;
+    const std::string path = text(table, info, "file");
+    const ort::Value *weights = path.empty() ? constant(table, info, first + 1) : nullptr;
+    const std::vector<std::int64_t> size = weights ? sizes_of(table, weights)
+                                                   : std::vector<std::int64_t>{whole(table, info, "depth"), whole(table, info, "columns")};
     const std::vector<std::int64_t> each = {size.size() == 2 ? size[1] : -1};
     if (size.size() != 2 || size[0] < 1 || size[1] < 1 || sizes_of(table, scales) != each || (bias && sizes_of(table, bias) != each))
         throw std::invalid_argument("weights of a product must be (depth, columns), scales and bias (columns)");
-    return Product(data_of<const std::int8_t>(table, weights), static_cast<std::size_t>(size[0]), static_cast<std::size_t>(size[1]),
-                   data_of<const float>(table, scales), bias ? data_of<const float>(table, bias) : nullptr);
+    const std::size_t depth = static_cast<std::size_t>(size[0]), columns = static_cast<std::size_t>(size[1]);
+    const float *each_scale = data_of<const float>(table, scales), *each_bias = bias ? data_of<const float>(table, bias) : nullptr;
+    if (weights) return Product(data_of<const std::int8_t>(table, weights), depth, columns, each_scale, each_bias);
+    InFile file(path, whole(table, info, "offset"), columns);
+    return Product(file.rows(), depth, columns, each_scale, each_bias);
 }
 
 struct Kernel {
@@ -126,18 +185,18 @@ void run(const Kernel &kernel, ort::KernelContext *context) {
 
 template <bool of_floats>
 ort::Operation operation() {
-    constexpr std::size_t first = of_floats ? 1 : 3;  // of the constants
+    constexpr std::size_t first = of_floats ? 1 : 3;  // constant: the scales
     ort::Operation made;
     made.name = [](const ort::Operation *) { return of_floats ? "ProductOfFloats" : "ProductOfBytes"; };
     made.provider = [](const ort::Operation *) { return "CPUExecutionProvider"; };
     made.inputs = [](const ort::Operation *) { return first + 3; };
     made.outputs = [](const ort::Operation *) { return std::size_t{1}; };
     made.input_type = [](const ort::Operation *, std::size_t index) {
-        if (index == first) return ort::bytes;
+        if (index == first + 1) return ort::bytes;
         return !of_floats && (index == 0 || index == 2) ? ort::ubytes : ort::floats;
     };
     made.output_type = [](const ort::Operation *, std::size_t) { return ort::floats; };
-    made.input_kind = [](const ort::Operation *, std::size_t index) { return index == first + 2 ? ort::optional : ort::required; };
+    made.input_kind = [](const ort::Operation *, std::size_t index) { return index > first ? ort::optional : ort::required; };
     made.output_kind = [](const ort::Operation *, std::size_t) { return ort::required; };
     made.input_memory = [](const ort::Operation *, std::size_t) { return 0; };
     made.create = [](const ort::Operation *, Table table, const ort::KernelInfo *info, void **kernel) {

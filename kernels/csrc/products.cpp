@@ -280,6 +280,21 @@ std::uint8_t byte_of(float value, float scale, std::int32_t zero) {
     return static_cast<std::uint8_t>(static_cast<std::int32_t>(std::nearbyint(exact)) + zero);
 }
 
+struct InMemory {
+    const std::int8_t *at;
+    std::size_t columns;
+
+    Rows rows() {  // for as long as this lives
+        return {[](void *context, std::size_t count) {
+                    InMemory &own = *static_cast<InMemory *>(context);
+                    const std::int8_t *first = own.at;
+                    own.at += count * own.columns;
+                    return first;
+                },
+                this};
+    }
+};
+
 // Up to four rows of up to a panel's columns, row by row → column by column.
 void lay_out(const std::int8_t *weights, std::size_t stride, std::size_t depth, std::size_t columns, std::int8_t *out) {
     if (depth == step && columns == panel) {
@@ -320,6 +335,9 @@ Facts facts_of(const std::int8_t *line) {
 }  // namespace
 
 Product::Product(const std::int8_t *weights, std::size_t depth, std::size_t columns, const float *scales, const float *bias)
+    : Product(InMemory{weights, columns}.rows(), depth, columns, scales, bias) {}
+
+Product::Product(const Rows &weights, std::size_t depth, std::size_t columns, const float *scales, const float *bias)
     : depth_(depth), columns_(columns), groups_(parts(depth, group)), panels_(parts(columns, panel)) {
     weights_.assign(panels_ * groups_ * steps * lines, Line{});
     sums_.assign(panels_ * groups_ * lines, Sums{});
@@ -330,10 +348,13 @@ Product::Product(const std::int8_t *weights, std::size_t depth, std::size_t colu
         bias_.assign(panels_ * panel, 0.0f);
         std::copy(bias, bias + columns, bias_.begin());
     }
-    for (std::size_t p = 0; p < panels_; ++p) {
-        Line *to = weights_.data() + p * groups_ * steps * lines;
-        for (std::size_t k = 0; k < depth; k += step, to += lines)
-            lay_out(weights + k * columns + p * panel, columns, std::min(step, depth - k), std::min(panel, columns - p * panel), to->bytes);
+    for (std::size_t g = 0; g < groups_; ++g) {
+        const std::size_t rows = std::min(group, depth - g * group);
+        const std::int8_t *from = weights.next(weights.context, rows);
+        for (std::size_t p = 0; p < panels_; ++p)
+            for (std::size_t k = 0; k < rows; k += step)
+                lay_out(from + k * columns + p * panel, columns, std::min(step, rows - k), std::min(panel, columns - p * panel),
+                        weights_[((p * groups_ + g) * steps + k / step) * lines].bytes);
     }
     for (std::size_t g = 0; g < panels_ * groups_; ++g)
         for (std::size_t l = 0; l < lines; ++l) {

@@ -195,7 +195,7 @@ class OrtBackend:
 def _with_own_products(graph: OnnxGraph, settings: Any) -> OnnxGraph:
     """The graph with products of ours, where they pay on this processor; the settings know of them then."""
     library = _products.library()
-    proto = graph.proto if library is None else _products.with_own_products(graph.proto)
+    proto = graph.proto if library is None else _products.with_own_products(graph.proto, graph.folder)
     if proto is graph.proto:
         return graph
     settings.register_custom_ops_library(library)

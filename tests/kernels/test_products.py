@@ -13,6 +13,8 @@ from kernel_twins import instruction_sets, using
 from onnx import TensorProto, helper, numpy_helper
 
 Array = np.ndarray[Any, Any]
+FACTS = {"biased": 1, "file": "", "offset": 0, "depth": 0, "columns": 0}
+"""Attributes of our operation with all constants in the graph."""
 
 
 def weights_of(rng: np.random.Generator, shape: tuple[int, int], kind: str) -> Array:
@@ -121,7 +123,7 @@ def _session(model: bytes, compiled: Any, threads: int = 2) -> Any:
 @pytest.mark.parametrize("name", instruction_sets())
 def test_onnx_runtime_says_the_same(name: str) -> None:
     """Our operation in a graph, and the one that ONNX Runtime makes of a dynamically quantised product."""
-    ours = helper.make_node("ProductOfFloats", ["x", "w", "s", "b"], ["y"], domain="chiasm")
+    ours = helper.make_node("ProductOfFloats", ["x", "s", "w", "b"], ["y"], domain="chiasm", **FACTS)
     theirs = helper.make_node("DynamicQuantizeMatMul", ["x", "w", "s", "", "b"], ["y"], domain="com.microsoft")
     for seed, (rows, depth, columns) in enumerate([(1, 5, 3), (50, 100, 70), (9, 768, 770)]):
         rng = np.random.default_rng(seed)
@@ -140,7 +142,7 @@ def test_onnx_runtime_says_the_same(name: str) -> None:
 @pytest.mark.parametrize("name", instruction_sets())
 def test_a_graph_that_asks_for_the_impossible_is_refused(name: str) -> None:
     """Scales of another size are named when the graph is opened."""
-    node = helper.make_node("ProductOfFloats", ["x", "w", "s", "b"], ["y"], domain="chiasm")
+    node = helper.make_node("ProductOfFloats", ["x", "s", "w", "b"], ["y"], domain="chiasm", **FACTS)
     weights, ones = np.ones((4, 3), np.int8), np.ones(2, np.float32)
     with using(name) as compiled, pytest.raises(Exception, match="scales and bias"):
         _session(_model([node], weights, ones, np.ones(3, np.float32), 1), compiled)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from chiasm.export.quantise import candidates, dynamic_int8
 from chiasm.kernels import _select
 from chiasm.runtime.backends import _products, open_backend
 from chiasm.runtime.backends.base import SessionOptions
+from chiasm.runtime.external_data import locations
 from chiasm.runtime.values import OnnxGraph, TensorSpec
 from onnx import TensorProto, helper, numpy_helper
 
@@ -52,8 +54,10 @@ def _block() -> Any:
     return _quantised(nodes, ["wide", "few"], constants)
 
 
-def _answers(model: bytes) -> list[Array]:
+def _answers(model: bytes, folder: Path | None = None) -> list[Array]:
     settings = onnxruntime.SessionOptions()
+    if folder is not None:
+        settings.add_session_config_entry("session.model_external_initializers_file_folder_path", str(folder))
     settings.log_severity_level = 4
     assert _select.compiled is not None
     settings.register_custom_ops_library(_select.compiled.__file__)
@@ -76,6 +80,47 @@ def test_products_are_replaced_and_say_the_same() -> None:
     assert "Add" not in kinds  # the bias is inside
     for ours, theirs in zip(_answers(after), _answers(before), strict=True):
         np.testing.assert_array_equal(ours, theirs)
+
+
+def _outside(model: Any, folder: Path) -> bytes:
+    """The graph with its weights in a file."""
+    onnx.save_model(
+        model, str(folder / "graph.onnx"), save_as_external_data=True, location="weights.bin", size_threshold=1024
+    )
+    return (folder / "graph.onnx").read_bytes()
+
+
+def test_weights_in_a_file_are_read_from_there(tmp_path: Path) -> None:
+    """Our operations read them; the graph does not name them any more, but for the one that is left."""
+    whole = _block()
+    expected = _answers(whole.SerializeToString())
+    before = _outside(whole, tmp_path)
+    after = _products.with_own_products(before, tmp_path)
+    assert locations(before) == ("weights.bin",)
+    kept = [each.name for each in onnx.load_from_string(after).graph.initializer if each.data_type == TensorProto.INT8]
+    assert kept == ["small.int8"]
+    for ours, theirs in zip(_answers(after, tmp_path), expected, strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+
+
+@pytest.mark.parametrize("fault", ["gone", "cut short"])
+def test_a_file_that_lacks_weights_is_named(tmp_path: Path, fault: str) -> None:
+    after = _products.with_own_products(_outside(_block(), tmp_path), tmp_path)
+    file = tmp_path / "weights.bin"
+    if fault == "gone":
+        file.unlink()
+    else:
+        file.write_bytes(file.read_bytes()[:5000])
+    with pytest.raises(Exception, match=r"weights in .*weights\.bin"):
+        _answers(after, tmp_path)
+
+
+def test_a_graph_with_branches_is_left_alone() -> None:
+    """What is inside them may read the weights too."""
+    model = _block()
+    model.graph.node.append(helper.make_node("Loop", [], ["l"]))
+    before = model.SerializeToString()
+    assert _products.with_own_products(before) is before
 
 
 def test_bytes_that_are_moved_stay_bytes() -> None:
@@ -125,8 +170,8 @@ def test_the_backend_takes_them_where_they_pay(monkeypatch: pytest.MonkeyPatch) 
     seen: list[int] = []
     real = _products.with_own_products
 
-    def noted(model: bytes) -> bytes:
-        made = real(model)
+    def noted(model: bytes, folder: Path | None) -> bytes:
+        made = real(model, folder)
         seen.append(_operations(made).count("ProductOfFloats"))
         return made
 
