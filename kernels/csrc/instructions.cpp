@@ -4,7 +4,12 @@
 #include <atomic>
 #include <cstring>
 
+#include "isa.hpp"
 #include "passes.hpp"
+
+#ifdef __x86_64__
+#include <cpuid.h>
+#endif
 
 namespace chiasm {
 namespace {
@@ -52,6 +57,16 @@ bool use_instructions(const char *name) {
     const Set *set = find(name);
     if (set) chosen().store(set, std::memory_order_relaxed);
     return set != nullptr;
+}
+
+bool networks_gain() {
+#ifdef __x86_64__
+    unsigned a = 0, b = 0, c = 0, d = 0;
+    const bool vnni = __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4);  // AVX-VNNI, which has no name in older compilers
+    return isa() == Isa::avx2 && __builtin_cpu_supports("fma") && !vnni;
+#else
+    return false;
+#endif
 }
 
 const Passes &passes() { return *chosen().load(std::memory_order_relaxed)->passes; }

@@ -3,88 +3,16 @@
 // `biased` is 0. Weights may lie in a file, at an `offset`, and are read from there into their own order: then `file` is its path,
 // the graph does not have them, and nobody maps or copies them besides. Else `file` is empty.
 #include <fcntl.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include <exception>
-#include <stdexcept>
-#include <string>
-#include <vector>
-
-#include "ort_abi.hpp"
+#include "ort.hpp"
+#include "ort_operations.hpp"
 #include "products.hpp"
 
 namespace chiasm {
 namespace {
 
 using ort::Table;
-
-// An ONNX Runtime's refusal on its way through C++.
-struct Refused {
-    ort::Status *status;
-};
-
-void check(ort::Status *status) {
-    if (status) throw Refused{status};
-}
-
-// What a function throws as a status; null where it throws nothing.
-template <typename Function>
-ort::Status *status_of(Table table, const Function &function) {
-    try {
-        function();
-        return nullptr;
-    } catch (const Refused &refused) {
-        return refused.status;
-    } catch (const std::exception &error) {
-        return ort::CreateStatus::call(table, ort::failed, error.what());
-    }
-}
-
-std::vector<std::int64_t> sizes_of(Table table, const ort::Value *value) {
-    ort::Shape *shape = nullptr;
-    check(ort::GetShape::call(table, value, &shape));
-    std::size_t rank = 0;
-    std::vector<std::int64_t> sizes;
-    ort::Status *status = ort::GetRank::call(table, shape, &rank);
-    if (!status) {
-        sizes.resize(rank);
-        status = ort::GetSizes::call(table, shape, sizes.data(), rank);
-    }
-    ort::ReleaseShape::call(table, shape);
-    check(status);
-    return sizes;
-}
-
-template <typename Scalar>
-Scalar *data_of(Table table, const ort::Value *value) {
-    void *data = nullptr;
-    check(ort::GetData::call(table, const_cast<ort::Value *>(value), &data));
-    return static_cast<Scalar *>(data);
-}
-
-const ort::Value *constant(Table table, const ort::KernelInfo *info, std::size_t index) {
-    int is_constant = 0;
-    const ort::Value *value = nullptr;
-    check(ort::GetConstant::call(table, info, index, &is_constant, &value));
-    if (!is_constant) throw std::invalid_argument("weights, scales and bias of a product must be constants");
-    return value;
-}
-
-std::int64_t whole(Table table, const ort::KernelInfo *info, const char *name) {
-    std::int64_t value = 0;
-    check(ort::GetWhole::call(table, info, name, &value));
-    return value;
-}
-
-std::string text(Table table, const ort::KernelInfo *info, const char *name) {
-    std::size_t size = 0;
-    check(ort::GetText::call(table, info, name, nullptr, &size));
-    std::string value(size, '\0');
-    check(ort::GetText::call(table, info, name, value.data(), &size));
-    value.resize(size - 1);  // without the zero at its end
-    return value;
-}
 
 // Rows of a matrix in a file, a few at a time.
 class InFile {
@@ -122,19 +50,19 @@ class InFile {
 
 // The product of an operation whose constants begin at an input.
 Product product_of(Table table, const ort::KernelInfo *info, std::size_t first) {
-    const ort::Value *scales = constant(table, info, first);
-    const ort::Value *bias = whole(table, info, "biased") ? constant(table, info, first + 2) : nullptr;
-    const std::string path = text(table, info, "file");
-    const ort::Value *weights = path.empty() ? constant(table, info, first + 1) : nullptr;
-    const std::vector<std::int64_t> size = weights ? sizes_of(table, weights)
-                                                   : std::vector<std::int64_t>{whole(table, info, "depth"), whole(table, info, "columns")};
+    const ort::Value *scales = ort::constant(table, info, first);
+    const ort::Value *bias = ort::whole(table, info, "biased") ? ort::constant(table, info, first + 2) : nullptr;
+    const std::string path = ort::text(table, info, "file");
+    const ort::Value *weights = path.empty() ? ort::constant(table, info, first + 1) : nullptr;
+    const std::vector<std::int64_t> size = weights ? ort::sizes_of(table, weights)
+                                                   : std::vector<std::int64_t>{ort::whole(table, info, "depth"), ort::whole(table, info, "columns")};
     const std::vector<std::int64_t> each = {size.size() == 2 ? size[1] : -1};
-    if (size.size() != 2 || size[0] < 1 || size[1] < 1 || sizes_of(table, scales) != each || (bias && sizes_of(table, bias) != each))
+    if (size.size() != 2 || size[0] < 1 || size[1] < 1 || ort::sizes_of(table, scales) != each || (bias && ort::sizes_of(table, bias) != each))
         throw std::invalid_argument("weights of a product must be (depth, columns), scales and bias (columns)");
     const std::size_t depth = static_cast<std::size_t>(size[0]), columns = static_cast<std::size_t>(size[1]);
-    const float *each_scale = data_of<const float>(table, scales), *each_bias = bias ? data_of<const float>(table, bias) : nullptr;
-    if (weights) return Product(data_of<const std::int8_t>(table, weights), depth, columns, each_scale, each_bias);
-    InFile file(path, whole(table, info, "offset"), columns);
+    const float *each_scale = ort::data_of<const float>(table, scales), *each_bias = bias ? ort::data_of<const float>(table, bias) : nullptr;
+    if (weights) return Product(ort::data_of<const std::int8_t>(table, weights), depth, columns, each_scale, each_bias);
+    InFile file(path, ort::whole(table, info, "offset"), columns);
     return Product(file.rows(), depth, columns, each_scale, each_bias);
 }
 
@@ -143,43 +71,25 @@ struct Kernel {
     Product product;
 };
 
-struct Threads {
-    Table table;
-    ort::KernelContext *context;
-    static void spread(void *self, void (*work)(void *, std::size_t), std::size_t total, void *data) {
-        const Threads &threads = *static_cast<Threads *>(self);
-        check(ort::ParallelFor::call(threads.table, threads.context, work, total, 0, data));
-    }
-};
-
-const ort::Value *input(const Kernel &kernel, ort::KernelContext *context, std::size_t index) {
-    const ort::Value *value = nullptr;
-    check(ort::GetInput::call(kernel.table, context, index, &value));
-    return value;
-}
-
 template <bool of_floats>
 void run(const Kernel &kernel, ort::KernelContext *context) {
     const Table table = kernel.table;
-    const ort::Value *values = input(kernel, context, 0);
-    std::vector<std::int64_t> sizes = sizes_of(table, values);
+    const ort::Value *values = ort::input(table, context, 0);
+    std::vector<std::int64_t> sizes = ort::sizes_of(table, values);
     const Product &product = kernel.product;
     if (sizes.empty() || sizes.back() != static_cast<std::int64_t>(product.depth()))
         throw std::invalid_argument("the last axis of what is multiplied is not as long as the weights are deep");
     std::size_t rows = 1;
     for (std::size_t i = 0; i + 1 < sizes.size(); ++i) rows *= static_cast<std::size_t>(sizes[i]);
     sizes.back() = static_cast<std::int64_t>(product.columns());
-    ort::Value *result = nullptr;
-    check(ort::GetOutput::call(table, context, 0, sizes.data(), sizes.size(), &result));
-    float *out = data_of<float>(table, result);
-    Threads threads{table, context};
-    const Spread spread{&Threads::spread, &threads};
+    float *out = ort::result(table, context, sizes);
+    ort::Threads threads{table, context};
     if constexpr (of_floats) {
-        product.of_floats(data_of<const float>(table, values), rows, out, spread);
+        product.of_floats(ort::data_of<const float>(table, values), rows, out, threads.spread());
     } else {
-        const float scale = *data_of<const float>(table, input(kernel, context, 1));
-        const std::uint8_t zero = *data_of<const std::uint8_t>(table, input(kernel, context, 2));
-        product.of_bytes(data_of<const std::uint8_t>(table, values), scale, zero, rows, out, spread);
+        const float scale = *ort::data_of<const float>(table, ort::input(table, context, 1));
+        const std::uint8_t zero = *ort::data_of<const std::uint8_t>(table, ort::input(table, context, 2));
+        product.of_bytes(ort::data_of<const std::uint8_t>(table, values), scale, zero, rows, out, threads.spread());
     }
 }
 
@@ -200,11 +110,11 @@ ort::Operation operation() {
     made.output_kind = [](const ort::Operation *, std::size_t) { return ort::required; };
     made.input_memory = [](const ort::Operation *, std::size_t) { return 0; };
     made.create = [](const ort::Operation *, Table table, const ort::KernelInfo *info, void **kernel) {
-        return status_of(table, [&] { *kernel = new Kernel{table, product_of(table, info, first)}; });
+        return ort::status_of(table, [&] { *kernel = new Kernel{table, product_of(table, info, first)}; });
     };
     made.compute = [](void *kernel, ort::KernelContext *context) {
         const Kernel &own = *static_cast<Kernel *>(kernel);
-        return status_of(own.table, [&] { run<of_floats>(own, context); });
+        return ort::status_of(own.table, [&] { run<of_floats>(own, context); });
     };
     made.destroy = [](void *kernel) { delete static_cast<Kernel *>(kernel); };
     made.first_version = [](const ort::Operation *) { return 1; };
@@ -213,23 +123,15 @@ ort::Operation operation() {
 }
 
 }  // namespace
-}  // namespace chiasm
 
-// ONNX Runtime looks for this name in a library of operations.
-extern "C" __attribute__((visibility("default"))) chiasm::ort::Status *RegisterCustomOps(chiasm::ort::SessionOptions *options,
-                                                                                         const chiasm::ort::Base *base) {
-    using namespace chiasm;
-    const ort::Table table = base->table(ort::version);
-    if (!table) return nullptr;  // an older one: it will say that it does not know the operations
-    return status_of(table, [&] {
-        static const ort::Operation of_floats = operation<true>(), of_bytes = operation<false>();
-        static ort::Domain *const domain = [&] {  // for as long as the process lives
-            ort::Domain *made = nullptr;
-            check(ort::CreateDomain::call(table, "chiasm", &made));
-            check(ort::AddOperation::call(table, made, &of_floats));
-            check(ort::AddOperation::call(table, made, &of_bytes));
-            return made;
-        }();
-        check(ort::AddDomain::call(table, options, domain));
-    });
+const ort::Operation &product_of_floats() {
+    static const ort::Operation made = operation<true>();
+    return made;
 }
+
+const ort::Operation &product_of_bytes() {
+    static const ort::Operation made = operation<false>();
+    return made;
+}
+
+}  // namespace chiasm

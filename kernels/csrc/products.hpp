@@ -10,13 +10,9 @@
 #include <cstdint>
 #include <vector>
 
-namespace chiasm {
+#include "spread.hpp"
 
-// Calls work(data, index) once for every index below `total`, on whatever threads there are.
-struct Spread {
-    void (*call)(void *context, void (*work)(void *data, std::size_t index), std::size_t total, void *data);
-    void *context;
-};
+namespace chiasm {
 
 // Where the rows of a matrix come from: `next` gives the next `count` of them, in order, for as long as it is not called again.
 struct Rows {
@@ -57,8 +53,5 @@ class Product {
     std::vector<std::uint32_t> squares_;  // (panels, groups): the largest sum of squares of a lane
     std::vector<float> scales_, bias_;    // of all columns of all panels
 };
-
-// Whether this processor gains by them: it has AVX2, and no instruction for products of bytes.
-bool products_pay();
 
 }  // namespace chiasm

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Product", "products_pay"]
+__all__ = ["Product", "networks_gain"]
 
 Array = NDArray[Any]
 
@@ -37,6 +37,6 @@ class Product:
             np.add(out, self._bias, out=out)
 
 
-def products_pay() -> bool:
+def networks_gain() -> bool:
     """Never, in NumPy."""
     return False

@@ -23,7 +23,7 @@ from msgspec.structs import replace
 
 from ..errors import BackendError, MissingExtraError
 from ..values import Array, OnnxGraph, TensorSpec
-from . import _products
+from . import _own
 from ._slots import Slots
 from .base import Candidates, Feed, SessionOptions, usable_threads
 
@@ -78,7 +78,7 @@ def candidates(cores: int) -> Candidates:
     for threads in dict.fromkeys((cores // 2, cores)):
         if threads > 1:
             first += [SessionOptions(threads=threads), SessionOptions(threads=threads, spinning=True)]
-    ours: tuple[dict[str, object], ...] = ({"own_products": False},) if _products.library() else ()
+    ours: tuple[dict[str, object], ...] = ({"own_operations": False},) if _own.library() else ()
     return tuple(first), ({"arena": False}, *ours, {"level": "extended"}, {"level": "basic"})
 
 
@@ -181,8 +181,8 @@ class OrtBackend:
     def open(self, graph: OnnxGraph, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> OrtSession:
         """Open a graph whose inputs and outputs must be exactly the promised ones."""
         settings = self.settings(graph)
-        if self._options.own_products and graph.nbytes >= _products.SMALL_GRAPH:
-            graph = _with_own_products(graph, settings)
+        if self._options.own_operations and graph.nbytes >= _own.SMALL_GRAPH:
+            graph = _with_own_operations(graph, settings)
         opened = open_session(self._ort, graph, settings)
         _compare("inputs", opened.get_inputs(), inputs)
         _compare("outputs", opened.get_outputs(), outputs)
@@ -192,10 +192,10 @@ class OrtBackend:
         """The arena belongs to the process; sessions free what they took from it."""
 
 
-def _with_own_products(graph: OnnxGraph, settings: Any) -> OnnxGraph:
-    """The graph with products of ours, where they pay on this processor; the settings know of them then."""
-    library = _products.library()
-    proto = graph.proto if library is None else _products.with_own_products(graph.proto, graph.folder)
+def _with_own_operations(graph: OnnxGraph, settings: Any) -> OnnxGraph:
+    """The graph with operations of ours, where networks gain by them; the settings know of them then."""
+    library = _own.library()
+    proto = graph.proto if library is None else _own.with_own_operations(graph.proto, graph.folder)
     if proto is graph.proto:
         return graph
     settings.register_custom_ops_library(library)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .graph import Graph, Node, Tensor, read_graph
+from ..onnx_graph import Graph, Node, Tensor, read_graph
 from .infer import infer
 from .rules_products import operations
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from ..onnx_graph import Node, Tensor
 from ..values import Array
-from .graph import Node, Tensor
 
 __all__ = ["fold"]
 

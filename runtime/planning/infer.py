@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from ..onnx_graph import Graph, Node, Tensor
 from .folding import fold
-from .graph import Graph, Node, Tensor
 from .rule import Unknown
 from .rules import RULES
 

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from .graph import Node, Tensor
+from ..onnx_graph import Node, Tensor
 
 __all__ = ["Inputs", "Outputs", "Rule", "Unknown", "axes_of", "axis_of", "first", "numbers", "table"]
 

@@ -9,7 +9,7 @@ from math import prod
 
 import numpy as np
 
-from .graph import Node, Tensor
+from ..onnx_graph import Node, Tensor
 from .rule import Inputs, Outputs, Rule, Unknown, axis_of, first, numbers, table
 from .rules_moves import MOVES
 from .rules_products import PRODUCTS

@@ -7,7 +7,7 @@ from math import prod
 
 import numpy as np
 
-from .graph import Node, Tensor
+from ..onnx_graph import Node, Tensor
 from .rule import Inputs, Outputs, Unknown, axes_of, axis_of, first, numbers, table
 
 __all__ = ["MOVES"]

@@ -11,7 +11,7 @@ from math import prod
 
 import numpy as np
 
-from .graph import Node, Tensor
+from ..onnx_graph import Node, Tensor
 from .rule import Inputs, Outputs, Unknown, first, table
 
 __all__ = ["PRODUCTS", "operations"]

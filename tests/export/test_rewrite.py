@@ -26,7 +26,7 @@ from chiasm.export.rewrite.padding import cut_padding
 from chiasm.export.rewrite.patches import patches_as_products
 from chiasm.export.rewrite.reading import read_tokens_only
 from chiasm.export.sessions import Runner
-from chiasm.runtime.planning.graph import read_graph
+from chiasm.runtime.onnx_graph import read_graph
 from chiasm.runtime.planning.infer import infer
 from chiasm.runtime.values import Array
 from graphs import model, normal

@@ -13,7 +13,7 @@ import pytest
 from bundle_graphs import part
 from bundles import KINDS, MODALITIES
 from chiasm.runtime.errors import BundleError
-from chiasm.runtime.planning.graph import Tensor, read_graph
+from chiasm.runtime.onnx_graph import Tensor, read_graph
 from chiasm.runtime.planning.infer import infer
 from hypothesis import given
 from hypothesis import strategies as st

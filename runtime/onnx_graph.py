@@ -1,7 +1,7 @@
-"""ONNX graphs as far as planning needs them: nodes, and of every weight its type and shape, never its bytes.
+"""ONNX graphs without the package onnx: nodes, and of every weight its type and shape, and where its bytes lie.
 
-Read from the wire format, so that a device can plan without the package onnx. Only whole numbers of few elements are
-read as values, since they may be shapes.
+Read from the wire format, for plans on a device and for operations of our own. Only weights of few elements are read as
+values, since they may be shapes or factors.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from ..errors import BundleError
-from ..values import Array
-from ..wire import fields
+from .errors import BundleError
+from .external_data import place_of
+from .values import Array
+from .wire import fields
 
 __all__ = ["BITS", "Graph", "Node", "Tensor", "read_graph"]
 
@@ -37,11 +38,13 @@ _MOST = 4096
 
 @dataclass(frozen=True)
 class Tensor:
-    """A type and a static shape; `value` where it is a small constant."""
+    """A type and a static shape; `value` where it is a small constant; `place` (file, offset, length) of a weight that
+    lies in a file."""
 
     dtype: str
     shape: tuple[int, ...]
     value: Array | None = field(default=None, compare=False)
+    place: tuple[str, int, int | None] | None = field(default=None, compare=False)
 
     @property
     def elements(self) -> int:
@@ -56,13 +59,15 @@ class Tensor:
 
 @dataclass(frozen=True)
 class Node:
-    """One operation. An attribute is an int, a float, text, a Tensor or a tuple of ints; anything else is None."""
+    """One operation. An attribute is an int, a float, text, a Tensor or a tuple of ints; anything else is None.
+    `content`: its bytes."""
 
     op: str
     domain: str
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: Mapping[str, Any]
+    content: bytes = field(default=b"", repr=False, compare=False)
 
     @property
     def kind(self) -> str:
@@ -141,7 +146,7 @@ def _node(data: bytes) -> Node:
             attributes[name] = value
         elif number == 7:
             domain = _text(content)
-    return Node(op, domain, tuple(inputs), tuple(outputs), attributes)
+    return Node(op, domain, tuple(inputs), tuple(outputs), attributes, data)
 
 
 def _attribute(data: bytes) -> tuple[str, Any]:
@@ -167,7 +172,7 @@ def _attribute(data: bytes) -> tuple[str, Any]:
 
 
 def _tensor(data: bytes) -> tuple[str, Tensor]:
-    name, kind, dims, raw, numbers, floats = "", 0, [], None, [], b""
+    name, kind, dims, raw, numbers, floats, outside = "", 0, [], None, [], b"", False
     for number, wire, _, content in fields(data):
         if number == 1:
             dims += _ints(content) if wire == 2 else [_int(content)]
@@ -181,9 +186,12 @@ def _tensor(data: bytes) -> tuple[str, Tensor]:
             name = _text(content)
         elif number == 9:
             raw = content
+        elif number == 13:
+            outside = True
     tensor = Tensor(_dtype(kind), tuple(dims))
     raw = floats if floats and tensor.dtype == "float32" else raw
-    return name, Tensor(tensor.dtype, tensor.shape, _value(tensor, raw, numbers))
+    place = place_of(memoryview(data)) if outside else None
+    return name, Tensor(tensor.dtype, tensor.shape, _value(tensor, raw, numbers), place)
 
 
 def _value(tensor: Tensor, raw: bytes | None, numbers: list[int]) -> Array | None:
