@@ -15,12 +15,18 @@ namespace {
 constexpr std::int32_t most_paired = 128;       // two weights of one sign times 255 stay within 16 bits
 constexpr std::size_t worth = 1 << 21;          // products of bytes that are worth another thread's turn
 constexpr std::size_t few = 16;                 // fewer rows take as long: weights have to be fetched
-constexpr std::size_t slab_bytes = 192 * 1024;  // of rows that are worked on in one turn: they stay in the second cache
+constexpr std::size_t most_groups = 80;         // that are worked on in one turn: 60 KiB of a panel's weights
+constexpr std::size_t slab_bytes = 256 * 1024;  // of rows that meet one panel after the other, from the second cache
+constexpr std::size_t least_slab = 32;          // rows, however long
 
 std::size_t parts(std::size_t all, std::size_t part) { return (all + part - 1) / part; }
 
 // What is made anew for every call, in memory that each thread keeps.
 struct Scratch {
+    struct alignas(32) Eight {
+        std::int32_t sums[8];
+    };
+    std::vector<Eight> sums;
     std::vector<std::uint8_t> bytes;
     std::vector<std::uint32_t> squares;
     std::vector<float> low, high;
@@ -126,9 +132,10 @@ class Product::Call {
   public:
     Call(const Product &product, std::size_t rows, float *out)
         : product_(product), rows_(rows), out_(out), blocks_(parts(rows, tall)), stride_(product.groups_ * group), avx2_(isa() != Isa::plain) {
-        panels_ = std::max<std::size_t>(1, std::min(product.panels_, worth / (std::max(rows, few) * stride_ * panel)));
-        slab_ = std::max<std::size_t>(tall, slab_bytes / stride_ / tall * tall);
+        chunk_ = parts(parts(product.groups_, parts(product.groups_, most_groups)), 2) * 2;  // even: groups go in pairs
+        slab_ = std::max(least_slab, slab_bytes / stride_ / tall * tall);
         if (rows <= slab_ * 3 / 2) slab_ = rows;
+        panels_ = std::max<std::size_t>(1, std::min(product.panels_, worth / (std::max(std::min(rows, slab_), few) * stride_ * panel)));
         slabs_ = parts(rows, slab_);
         Scratch &kept = scratch();
         kept.squares.assign(blocks_ * product.groups_, 0);
@@ -140,33 +147,33 @@ class Product::Call {
         kept.low.assign(blocks_, 0.0f);
         kept.high.assign(blocks_, 0.0f);
         floats_ = values, low_ = kept.low.data(), high_ = kept.high.data();
-        own_bytes();
+        bytes_ = own_bytes();
         start(spread);
     }
 
     void of_bytes(const std::uint8_t *values, float scale, std::uint8_t zero, const Spread &spread) {
         scale_ = scale, zero_ = zero, given_ = values;
         ranged_.store(blocks_ + 1);
-        own_bytes();
+        bytes_ = stride_ == product_.depth_ ? values : own_bytes();
         start(spread);
     }
 
   private:
-    void own_bytes() {
-        Scratch &kept = scratch();
-        if (kept.bytes.size() < rows_ * stride_) kept.bytes.resize(rows_ * stride_);
-        bytes_ = kept.bytes.data();
+    std::uint8_t *own_bytes() {
+        std::vector<std::uint8_t> &bytes = scratch().bytes;
+        if (bytes.size() < rows_ * stride_) bytes.resize(rows_ * stride_);
+        return own_ = bytes.data();
     }
 
     void start(const Spread &spread) {
-        const std::size_t total = parts(product_.panels_, panels_) * slabs_;
+        const std::size_t total = slabs_ * parts(product_.panels_, panels_);
         auto work = [](void *data, std::size_t index) { static_cast<Call *>(data)->piece(index); };
         spread.call(spread.context, work, total, this);
     }
 
     void piece(std::size_t index) {
         if (quantised_.load(std::memory_order_acquire) < blocks_) prepare();
-        const std::size_t first = index / slabs_ * panels_, from = index % slabs_ * slab_;
+        const std::size_t pieces = parts(product_.panels_, panels_), first = index % pieces * panels_, from = index / pieces * slab_;
         for (std::size_t p = first; p < std::min(product_.panels_, first + panels_); ++p) multiply(p, from, std::min(rows_, from + slab_));
     }
 
@@ -194,49 +201,62 @@ class Product::Call {
         zero_ = static_cast<std::int32_t>(std::nearbyint(std::min(std::max(0.0f - low / scale_, 0.0f), 255.0f)));
     }
 
-    void quantise(std::size_t block) {
+    // A row in bytes, padded. Gives how far its groups' squares are known.
+    std::size_t fill(std::size_t row, std::uint8_t *bytes, std::uint32_t *squares) {
         const std::size_t depth = product_.depth_;
+        std::size_t done = 0;
+        if (given_) {
+            std::memcpy(bytes, given_ + row * depth, depth);
+        } else {
+            const float *values = floats_ + row * depth;
+            done = quantise_groups(avx2_, values, depth, scale_, zero_, bytes, squares);
+            for (std::size_t i = done; i < depth; ++i) bytes[i] = byte_of(values[i], scale_, zero_);
+        }
+        std::memset(bytes + depth, zero_, stride_ - depth);
+        return done;
+    }
+
+    void quantise(std::size_t block) {
         std::uint32_t *squares = squares_ + block * product_.groups_;
         for (std::size_t row = block * tall; row < std::min(rows_, (block + 1) * tall); ++row) {
-            std::uint8_t *bytes = bytes_ + row * stride_;
-            std::size_t done = 0;
-            if (given_) {
-                std::memcpy(bytes, given_ + row * depth, depth);
-            } else {
-                const float *values = floats_ + row * depth;
-                done = quantise_groups(avx2_, values, depth, scale_, zero_, bytes, squares);
-                for (std::size_t i = done; i < depth; ++i) bytes[i] = byte_of(values[i], scale_, zero_);
-            }
-            std::memset(bytes + depth, zero_, stride_ - depth);
+            const std::size_t done = own_ ? fill(row, own_ + row * stride_, squares) : 0;
+            const std::uint8_t *bytes = bytes_ + row * stride_;
             for (std::size_t g = done / group; g < product_.groups_; ++g) squares[g] = std::max(squares[g], squares_of(avx2_, bytes + g * group, zero_));
         }
     }
 
+    // Some rows against a panel, chunk after chunk of the depth: the weights of a chunk stay in the cache for all rows.
     void multiply(std::size_t p, std::size_t from, std::size_t to) {
-        const std::size_t of_group = group_bytes / cache_line, passes = parts(to - from, tall);
-        const Ahead ahead{p + 1 < product_.panels_ ? product_.weights_[(p + 1) * product_.groups_ * steps * lines].bytes : nullptr,
-                          parts(of_group, passes)};
-        std::size_t row = from;
-        for (; row + tall <= to; row += tall) strip(p, row, tall, ahead, (row - from) / tall);
-        for (; row + 2 <= to; row += 2) strip(p, row, 2, ahead, passes);
-        for (; row < to; ++row) strip(p, row, 1, ahead, passes);
+        std::vector<Scratch::Eight> &sums = scratch().sums;
+        if (sums.size() < (to - from) * lines) sums.resize((to - from) * lines);
+        for (std::size_t g = 0; g < product_.groups_; g += chunk_) {
+            const Chunk chunk{p, g, std::min(product_.groups_, g + chunk_), parts(to - from, tall)};
+            std::size_t row = from;
+            for (; row + tall <= to; row += tall) strip(chunk, row, tall, (row - from) / tall, sums[(row - from) * lines].sums);
+            for (; row + 2 <= to; row += 2) strip(chunk, row, 2, chunk.passes, sums[(row - from) * lines].sums);
+            for (; row < to; ++row) strip(chunk, row, 1, chunk.passes, sums[(row - from) * lines].sums);
+        }
     }
 
-    // The next panel's weights, and how many cache lines of each group a pass over this one fetches.
-    struct Ahead {
-        const std::int8_t *weights;
-        std::size_t lines;
+    // Groups of a panel, and how many passes are made over their weights.
+    struct Chunk {
+        std::size_t panel_index, from, to, passes;
     };
 
-    void strip(std::size_t p, std::size_t row, std::size_t count, const Ahead &ahead, std::size_t pass) {
-        const bool more = ahead.weights && (pass + 1) * ahead.lines * cache_line <= group_bytes;
-        const std::size_t at = p * product_.groups_, first = p * panel;
-        const Strip of{bytes_ + row * stride_,
+    void strip(const Chunk &chunk, std::size_t row, std::size_t count, std::size_t pass, std::int32_t *sums) {
+        const std::size_t groups = product_.groups_, at = chunk.panel_index * groups + chunk.from, first = chunk.panel_index * panel;
+        // While this chunk is worked on the next one is fetched, by each pass a part; behind a panel lies the next one.
+        const std::size_t ahead = parts(group_bytes / cache_line, chunk.passes), after = chunk.panel_index * groups + chunk.to;
+        const bool more = after < product_.panels_ * groups && (pass + 1) * ahead * cache_line <= group_bytes;
+        const Strip of{bytes_ + row * stride_ + chunk.from * group,
                        stride_,
-                       product_.groups_,
+                       chunk.to - chunk.from,
+                       chunk.from == 0,
+                       chunk.to == groups,
+                       sums,
                        product_.weights_[at * steps * lines].bytes,
                        product_.sums_[at * lines].of_lane,
-                       squares_ + row / tall * product_.groups_,
+                       squares_ + row / tall * groups + chunk.from,
                        product_.squares_.data() + at,
                        zero_,
                        scale_,
@@ -245,8 +265,8 @@ class Product::Call {
                        std::min(panel, product_.columns_ - first),
                        out_ + row * product_.columns_ + first,
                        product_.columns_,
-                       more ? ahead.weights + pass * ahead.lines * product_.groups_ * cache_line : nullptr,
-                       more ? ahead.lines : 0};
+                       more ? product_.weights_[after * steps * lines].bytes + pass * ahead * (chunk.to - chunk.from) * cache_line : nullptr,
+                       more ? ahead : 0};
         chiasm::multiply(of, count, avx2_ && product_.paired_);
     }
 
@@ -255,10 +275,11 @@ class Product::Call {
     float *const out_;
     const std::size_t blocks_, stride_;
     const bool avx2_;
-    std::size_t panels_, slab_, slabs_;  // of a piece; rows of a slab; slabs
+    std::size_t panels_, chunk_, slab_, slabs_;  // of a piece; groups of a chunk; rows of a slab; slabs
     const float *floats_ = nullptr;
     const std::uint8_t *given_ = nullptr;
-    std::uint8_t *bytes_ = nullptr;       // (rows, stride)
+    std::uint8_t *own_ = nullptr;         // where bytes are made, if they are
+    const std::uint8_t *bytes_ = nullptr; // (rows, stride)
     std::uint32_t *squares_ = nullptr;    // (blocks, groups): the largest of any row of a block
     float *low_ = nullptr, *high_ = nullptr;
     float scale_ = 1.0f;

@@ -7,6 +7,7 @@
 #ifdef __x86_64__
 #include <immintrin.h>
 #define CHIASM_AVX2 __attribute__((target("avx2")))
+#define CHIASM_INLINE CHIASM_AVX2 __attribute__((always_inline)) inline
 #endif
 
 namespace chiasm {
@@ -16,12 +17,14 @@ namespace {
 template <std::size_t rows>
 void multiply_plainly(const Strip &of) {
     for (std::size_t row = 0; row < rows; ++row)
-        for (std::size_t column = 0; column < of.columns; ++column) {
-            std::int32_t sum = 0;
+        for (std::size_t column = 0; column < panel; ++column) {
+            std::int32_t &sum = of.sums[row * panel + column];
+            if (of.first) sum = 0;
             for (std::size_t k = 0; k < of.groups * group; ++k) {
                 const std::size_t at = (k / step * lines + column / 8) * 32 + column % 8 * step + k % step;
                 sum += (of.bytes[row * of.stride + k] - of.zero) * of.weights[at];
             }
+            if (!of.last || column >= of.columns) continue;
             const float value = static_cast<float>(sum) * (of.scale * of.scales[column]);
             of.out[row * of.out_stride + column] = of.bias ? value + of.bias[column] : value;
         }
@@ -34,12 +37,13 @@ bool fit(std::uint32_t one, std::uint32_t other) { return static_cast<std::uint6
 
 CHIASM_AVX2 inline __m256i line(const void *at) { return _mm256_load_si256(static_cast<const __m256i *>(at)); }
 
-// GCC would keep every line in a register, and sums in memory; and would copy sums.
+// In assembly, for GCC would keep every line in a register, and sums in memory; and would copy sums.
 CHIASM_AVX2 inline __m256i times(__m256i bytes, const std::int8_t *weights) {
     __m256i pairs;
     asm("vpmaddubsw %2, %1, %0" : "=x"(pairs) : "x"(bytes), "m"(*reinterpret_cast<const __m256i *>(weights)));
     return pairs;
 }
+CHIASM_AVX2 inline __m256i times(__m256i bytes, __m256i weights) { return _mm256_maddubs_epi16(bytes, weights); }
 CHIASM_AVX2 inline void add_pairs(__m256i &sum, __m256i pairs) { asm("vpaddw %1, %0, %0" : "+x"(sum) : "x"(pairs)); }
 
 CHIASM_AVX2 inline __m256i four_bytes(const std::uint8_t *at) {
@@ -53,31 +57,53 @@ CHIASM_AVX2 inline void add_to(std::int32_t *out, __m256i sums) {
     _mm256_store_si256(at, _mm256_add_epi32(_mm256_load_si256(at), sums));
 }
 
+// Sums of rows against a panel, each a register. No array: GCC would not take one apart before it has unrolled the loops over it.
+template <std::size_t rows>
+struct Sums {
+    __m256i first, second, third;
+    Sums<rows - 1> rest;
+
+    CHIASM_INLINE void begin(__m256i one, __m256i two, __m256i three) {
+        first = one, second = two, third = three;
+        rest.begin(one, two, three);
+    }
+    CHIASM_INLINE void add(const std::uint8_t *bytes, std::size_t stride, __m256i one, __m256i two, const std::int8_t *weights) {
+        const __m256i four = four_bytes(bytes);
+        add_pairs(first, times(four, one));
+        add_pairs(second, times(four, two));
+        add_pairs(third, times(four, weights + 64));
+        rest.add(bytes + stride, stride, one, two, weights);
+    }
+    CHIASM_INLINE void end(std::int32_t *out) const {
+        const __m256i ones = _mm256_set1_epi16(1);
+        add_to(out, _mm256_madd_epi16(first, ones));
+        add_to(out + 8, _mm256_madd_epi16(second, ones));
+        add_to(out + 16, _mm256_madd_epi16(third, ones));
+        rest.end(out + panel);
+    }
+};
+template <>
+struct Sums<0> {
+    CHIASM_INLINE void begin(__m256i, __m256i, __m256i) {}
+    CHIASM_INLINE void add(const std::uint8_t *, std::size_t, __m256i, __m256i, const std::int8_t *) {}
+    CHIASM_INLINE void end(std::int32_t *) const {}
+};
+
 // The sum of `groups` groups fits into 16 bits: it begins with what the zero point adds to it, negated.
 template <std::size_t rows, std::size_t groups>
-CHIASM_AVX2 __attribute__((always_inline)) inline void add_short(const std::uint8_t *bytes, std::size_t stride, const std::int8_t *weights,
-                                                                 const std::int16_t *of_lanes, __m256i zero, std::int32_t *out) {
-    const __m256i ones = _mm256_set1_epi16(1);
-    __m256i sums[rows][lines];
+CHIASM_INLINE void add_short(const std::uint8_t *bytes, std::size_t stride, const std::int8_t *weights, const std::int16_t *of_lanes, __m256i zero,
+                             std::int32_t *out) {
+    __m256i start[lines];
     for (std::size_t i = 0; i < lines; ++i) {
-        __m256i first = line(of_lanes + 16 * i);
-        for (std::size_t g = 1; g < groups; ++g) first = _mm256_add_epi16(first, line(of_lanes + g * group_sums + 16 * i));
-        first = _mm256_mullo_epi16(first, zero);
-        for (std::size_t row = 0; row < rows; ++row) sums[row][i] = first;
+        start[i] = line(of_lanes + 16 * i);
+        for (std::size_t g = 1; g < groups; ++g) start[i] = _mm256_add_epi16(start[i], line(of_lanes + g * group_sums + 16 * i));
+        start[i] = _mm256_mullo_epi16(start[i], zero);
     }
+    Sums<rows> sums;
+    sums.begin(start[0], start[1], start[2]);
 #pragma GCC unroll 16
-    for (std::size_t s = 0; s < groups * steps; ++s, weights += 32 * lines, bytes += step) {
-        const __m256i first = line(weights), second = line(weights + 32);
-#pragma GCC unroll 4
-        for (std::size_t row = 0; row < rows; ++row) {
-            const __m256i four = four_bytes(bytes + row * stride);
-            add_pairs(sums[row][0], _mm256_maddubs_epi16(four, first));
-            add_pairs(sums[row][1], _mm256_maddubs_epi16(four, second));
-            add_pairs(sums[row][2], times(four, weights + 64));
-        }
-    }
-    for (std::size_t row = 0; row < rows; ++row)
-        for (std::size_t i = 0; i < lines; ++i) add_to(out + row * panel + 8 * i, _mm256_madd_epi16(sums[row][i], ones));
+    for (std::size_t s = 0; s < groups * steps; ++s, weights += 32 * lines, bytes += step) sums.add(bytes, stride, line(weights), line(weights + 32), weights);
+    sums.end(out);
 }
 
 // Each pair fits into 16 bits, their sum need not.
@@ -98,12 +124,12 @@ CHIASM_AVX2 __attribute__((noinline)) void add_long(const std::uint8_t *bytes, s
 
 template <std::size_t rows>
 CHIASM_AVX2 void multiply_avx2(const Strip &of) {
-    alignas(32) std::int32_t sums[rows * panel] = {};
+    std::int32_t *const sums = of.sums;
+    if (of.first) std::memset(sums, 0, rows * panel * sizeof *sums);
     const __m256i zero = _mm256_set1_epi16(static_cast<std::int16_t>(-of.zero));
     const std::uint8_t *bytes = of.bytes;
-    const std::int8_t *weights = of.weights;
-    const std::int16_t *of_lanes = of.sums;
-    const std::int8_t *ahead = of.ahead;
+    const std::int8_t *weights = of.weights, *ahead = of.ahead;
+    const std::int16_t *of_lanes = of.of_lanes;
     const std::size_t stride = of.stride;
     const std::uint32_t *squares = of.squares_of_bytes, *others = of.squares_of_weights;
     for (std::size_t g = 0, done; g < of.groups; g += done) {
@@ -119,6 +145,7 @@ CHIASM_AVX2 void multiply_avx2(const Strip &of) {
             add_long<rows>(bytes, stride, weights, of_lanes, zero, sums);
         bytes += done * group, weights += done * group_bytes, of_lanes += done * group_sums;
     }
+    if (!of.last) return;
     const __m256 scale = _mm256_set1_ps(of.scale);
     for (std::size_t i = 0; i < lines; ++i) {
         const __m256 both = _mm256_mul_ps(scale, _mm256_loadu_ps(of.scales + 8 * i));
@@ -161,19 +188,6 @@ CHIASM_AVX2 void range_avx2(const float *values, std::size_t size, float &low, f
     for (; i < size; ++i) low = std::min(low, values[i]), high = std::max(high, values[i]);
 }
 
-// A group of floats in bytes; gives the larger sum of squares of its two kinds of lanes.
-CHIASM_AVX2 inline std::uint32_t quantise_group(const float *values, __m256 scale, __m256 least, __m256 most, __m256i zero, std::uint8_t *out) {
-    __m256i eight[4];
-    for (std::size_t k = 0; k < 4; ++k) {
-        const __m256 exact = _mm256_div_ps(_mm256_loadu_ps(values + 8 * k), scale);
-        eight[k] = _mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(exact, least), most));
-    }
-    const __m256i low = _mm256_packs_epi32(eight[0], eight[1]), high = _mm256_packs_epi32(eight[2], eight[3]);
-    const __m256i bytes = _mm256_packus_epi16(_mm256_add_epi16(low, zero), _mm256_add_epi16(high, zero));
-    _mm256_storeu_si256(reinterpret_cast<__m256i *>(out), _mm256_permutevar8x32_epi32(bytes, _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7)));
-    return larger(_mm256_add_epi32(_mm256_madd_epi16(low, low), _mm256_madd_epi16(high, high)));
-}
-
 CHIASM_AVX2 std::uint32_t squares_avx2(const std::uint8_t *bytes, std::int32_t zero) {
     const __m256i centre = _mm256_set1_epi16(static_cast<std::int16_t>(zero));
     __m256i sum = _mm256_setzero_si256();
@@ -185,12 +199,22 @@ CHIASM_AVX2 std::uint32_t squares_avx2(const std::uint8_t *bytes, std::int32_t z
     return larger(sum);
 }
 
-// As many whole groups of a row as there are; `squares` of a group is kept where it is larger.
+// As many whole groups as there are.
 CHIASM_AVX2 std::size_t quantise_avx2(const float *values, std::size_t size, float scale, std::int32_t zero, std::uint8_t *out, std::uint32_t *squares) {
     const __m256 by = _mm256_set1_ps(scale), least = _mm256_set1_ps(static_cast<float>(-zero)), most = _mm256_set1_ps(static_cast<float>(255 - zero));
-    const __m256i plus = _mm256_set1_epi16(static_cast<std::int16_t>(zero));
+    const __m256i plus = _mm256_set1_epi16(static_cast<std::int16_t>(zero)), order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
     std::size_t i = 0;
-    for (; i + group <= size; i += group, ++squares) *squares = std::max(*squares, quantise_group(values + i, by, least, most, plus, out + i));
+    for (; i + group <= size; i += group, ++squares) {
+        __m256i eight[4];
+        for (std::size_t k = 0; k < 4; ++k) {
+            const __m256 exact = _mm256_div_ps(_mm256_loadu_ps(values + i + 8 * k), by);
+            eight[k] = _mm256_cvtps_epi32(_mm256_min_ps(_mm256_max_ps(exact, least), most));
+        }
+        const __m256i low = _mm256_packs_epi32(eight[0], eight[1]), high = _mm256_packs_epi32(eight[2], eight[3]);
+        const __m256i bytes = _mm256_packus_epi16(_mm256_add_epi16(low, plus), _mm256_add_epi16(high, plus));
+        _mm256_storeu_si256(reinterpret_cast<__m256i *>(out + i), _mm256_permutevar8x32_epi32(bytes, order));
+        *squares = std::max(*squares, larger(_mm256_add_epi32(_mm256_madd_epi16(low, low), _mm256_madd_epi16(high, high))));
+    }
     return i;
 }
 

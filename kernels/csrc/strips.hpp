@@ -11,12 +11,14 @@ constexpr std::size_t lines = 3, panel = 8 * lines;               // columns tha
 constexpr std::size_t tall = 4;                                   // rows that are: with them, 12 of 16 registers hold sums
 constexpr std::size_t cache_line = 64;
 
-// Rows of bytes against a panel, over the whole depth, and where the results go.
+// Rows of bytes against a panel, over some groups of the depth, and where the results go after the last ones.
 struct Strip {
     const std::uint8_t *bytes;
     std::size_t stride, groups;
+    bool first, last;
+    std::int32_t *sums;  // (rows, panel), aligned: of the groups before
     const std::int8_t *weights;  // of a group: (steps, lines, 32)
-    const std::int16_t *sums;    // of the weights of each lane of a group
+    const std::int16_t *of_lanes;  // sums of the weights of each lane of a group
     const std::uint32_t *squares_of_bytes, *squares_of_weights;  // of a group
     std::int32_t zero;
     float scale;

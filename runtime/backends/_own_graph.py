@@ -62,7 +62,7 @@ class Searched:
 
 
 def made(op: str, nodes: Sequence[Node], inputs: Sequence[str], facts: Mapping[str, int | float | str]) -> Replacement:
-    """An operation of ours in the place of some nodes: it gives what the last one gave. "" is an input that is missing."""
+    """An operation of ours in the place of some nodes: it gives what the last one gave. An input "" is missing."""
     while inputs and not inputs[-1]:
         inputs = inputs[:-1]
     output = nodes[-1].outputs[0]
