@@ -258,24 +258,7 @@ class Product:
     ) -> None:
         """(M, K) bytes → (M, N)."""
 
-def attention(
-    queries: Annotated[NDArray[numpy.float32], dict(shape=(None, None, None), order="C", device="cpu", writable=False)],
-    keys: Annotated[NDArray[numpy.float32], dict(shape=(None, None, None), order="C", device="cpu", writable=False)],
-    values: Annotated[NDArray[numpy.float32], dict(shape=(None, None, None), order="C", device="cpu", writable=False)],
-    mask: Annotated[
-        NDArray[numpy.float32], dict(shape=(None, None, None, None), order="C", device="cpu", writable=False)
-    ]
-    | None,
-    heads: int,
-    scale: float,
-    out: Annotated[NDArray[numpy.float32], dict(shape=(None, None, None), order="C", device="cpu")],
-    threads: int,
-) -> None:
+def products_pay() -> bool:
     """
-    softmax(q · kᵀ · scale + mask) · v: (B, M, heads · D), twice (B, N, heads · D), (B, heads, M, N) or None.
-    """
-
-def networks_gain() -> bool:
-    """
-    Whether networks gain by our products and attention: AVX2, and no instruction for products of bytes.
+    Whether networks gain by them: AVX2, and no instruction for products of bytes.
     """

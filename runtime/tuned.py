@@ -32,12 +32,12 @@ class Choice(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     spinning: bool = False
     arena: bool = True
     level: Literal["all", "extended", "basic"] = "all"
-    own_operations: bool = True
+    own_products: bool = True
 
     @property
     def options(self) -> SessionOptions:
         """The settings alone."""
-        return SessionOptions(self.threads, self.spinning, self.arena, self.level, self.own_operations)
+        return SessionOptions(self.threads, self.spinning, self.arena, self.level, self.own_products)
 
 
 class Basis(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -21,6 +21,6 @@ void bind_sound(nb::module_ &module);
 void bind_search(nb::module_ &module);
 void bind_quantise(nb::module_ &module);
 void bind_readout(nb::module_ &module);
-void bind_networks(nb::module_ &module);
+void bind_products(nb::module_ &module);
 
 }  // namespace chiasm

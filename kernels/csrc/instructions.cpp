@@ -59,11 +59,11 @@ bool use_instructions(const char *name) {
     return set != nullptr;
 }
 
-bool networks_gain() {
+bool products_pay() {
 #ifdef __x86_64__
     unsigned a = 0, b = 0, c = 0, d = 0;
     const bool vnni = __get_cpuid_count(7, 1, &a, &b, &c, &d) && (a & 1u << 4);  // AVX-VNNI, which has no name in older compilers
-    return isa() == Isa::avx2 && __builtin_cpu_supports("fma") && !vnni;
+    return isa() == Isa::avx2 && !vnni;
 #else
     return false;
 #endif

@@ -16,8 +16,8 @@ inline Isa isa() {
     return std::strcmp(name, "avx2") ? Isa::plain : Isa::avx2;
 }
 
-// Whether networks gain by our products and attention: the processor has AVX2, nothing wider, and no instruction for products of
-// bytes. With any of these ONNX Runtime's own are as fast.
-bool networks_gain();
+// Whether networks gain by our products of bytes: the processor has AVX2, nothing wider, and no instruction for such products. With any
+// of these ONNX Runtime's own are as fast.
+bool products_pay();
 
 }  // namespace chiasm

@@ -11,5 +11,5 @@ NB_MODULE(_ext, module) {
     chiasm::bind_search(module);
     chiasm::bind_quantise(module);
     chiasm::bind_readout(module);
-    chiasm::bind_networks(module);
+    chiasm::bind_products(module);
 }

@@ -7,7 +7,7 @@
 #include <vector>
 
 #include "ort_abi.hpp"
-#include "spread.hpp"
+#include "products.hpp"
 
 namespace chiasm::ort {
 
@@ -75,12 +75,6 @@ inline std::string text(Table table, const KernelInfo *info, const char *name) {
     std::string value(size, '\0');
     check(GetText::call(table, info, name, value.data(), &size));
     value.resize(size - 1);  // without the zero at its end
-    return value;
-}
-
-inline float real(Table table, const KernelInfo *info, const char *name) {
-    float value = 0.0f;
-    check(GetReal::call(table, info, name, &value));
     return value;
 }
 

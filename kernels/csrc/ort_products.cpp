@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include "ort.hpp"
-#include "ort_operations.hpp"
 #include "products.hpp"
 
 namespace chiasm {
@@ -123,15 +122,23 @@ ort::Operation operation() {
 }
 
 }  // namespace
-
-const ort::Operation &product_of_floats() {
-    static const ort::Operation made = operation<true>();
-    return made;
-}
-
-const ort::Operation &product_of_bytes() {
-    static const ort::Operation made = operation<false>();
-    return made;
-}
-
 }  // namespace chiasm
+
+// ONNX Runtime looks for this name in a library of operations.
+extern "C" __attribute__((visibility("default"))) chiasm::ort::Status *RegisterCustomOps(chiasm::ort::SessionOptions *options,
+                                                                                         const chiasm::ort::Base *base) {
+    using namespace chiasm;
+    const ort::Table table = base->table(ort::version);
+    if (!table) return nullptr;  // an older one: it will say that it does not know the operations
+    return ort::status_of(table, [&] {
+        static const ort::Operation of_floats = operation<true>(), of_bytes = operation<false>();
+        static ort::Domain *const domain = [&] {  // for as long as the process lives
+            ort::Domain *made = nullptr;
+            ort::check(ort::CreateDomain::call(table, "chiasm", &made));
+            ort::check(ort::AddOperation::call(table, made, &of_floats));
+            ort::check(ort::AddOperation::call(table, made, &of_bytes));
+            return made;
+        }();
+        ort::check(ort::AddDomain::call(table, options, domain));
+    });
+}

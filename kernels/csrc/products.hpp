@@ -10,9 +10,13 @@
 #include <cstdint>
 #include <vector>
 
-#include "spread.hpp"
-
 namespace chiasm {
+
+// Calls work(data, index) once for every index below `total`, on whatever threads there are.
+struct Spread {
+    void (*call)(void *context, void (*work)(void *data, std::size_t index), std::size_t total, void *data);
+    void *context;
+};
 
 // Where the rows of a matrix come from: `next` gives the next `count` of them, in order, for as long as it is not called again.
 struct Rows {

@@ -5,10 +5,9 @@ Arguments are checked by `chiasm.kernels`; these functions trust them and write 
 
 from __future__ import annotations
 
-from .attention import attention
 from .diffusion import denoise_step, denoise_step_fresh, latent_to_image, normal_noise
 from .image import ImagePlan, image_to_tensors
-from .products import Product, networks_gain
+from .products import Product, products_pay
 from .quantise import dequantize, quantize
 from .readout import Readout
 from .search import topk_bytes, topk_floats
@@ -19,7 +18,6 @@ __all__ = [
     "Mel",
     "Product",
     "Readout",
-    "attention",
     "denoise_step",
     "denoise_step_fresh",
     "dequantize",
@@ -27,8 +25,8 @@ __all__ = [
     "latent_to_image",
     "mel_frames",
     "mel_level",
-    "networks_gain",
     "normal_noise",
+    "products_pay",
     "quantize",
     "topk_bytes",
     "topk_floats",

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = ["Product", "networks_gain"]
+__all__ = ["Product", "products_pay"]
 
 Array = NDArray[Any]
 
@@ -37,6 +37,6 @@ class Product:
             np.add(out, self._bias, out=out)
 
 
-def networks_gain() -> bool:
+def products_pay() -> bool:
     """Never, in NumPy."""
     return False

@@ -30,8 +30,8 @@ class SessionOptions:
     """Settings of sessions. `threads` None: the backend's choice for each graph. A backend ignores what it has not.
 
     `spinning`: idle threads wait busily. `arena`: memory is kept between runs, in one arena for all sessions. `level`:
-    how far a graph is rewritten when it is opened. `own_operations`: our kernels take the place of operations where
-    they are faster. `build`: what a backend of engines does where one is missing: "never", or build it
+    how far a graph is rewritten when it is opened. `own_products`: our kernel multiplies bytes where it is
+    faster. `build`: what a backend of engines does where one is missing: "never", or build it
     when the pipeline is loaded. `device`: where a backend that has several runs, "" its usual one. On a GPU, `overlap`:
     encoders run beside each other, each in memory of its own; `graphs`: what has fixed addresses is recorded as a CUDA
     graph and replayed.
@@ -41,7 +41,7 @@ class SessionOptions:
     spinning: bool = False
     arena: bool = True
     level: Literal["all", "extended", "basic"] = "all"
-    own_operations: bool = True
+    own_products: bool = True
     build: Literal["never", "missing"] = "never"
     device: str = ""
     overlap: bool = True

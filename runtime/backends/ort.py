@@ -23,7 +23,7 @@ from msgspec.structs import replace
 
 from ..errors import BackendError, MissingExtraError
 from ..values import Array, OnnxGraph, TensorSpec
-from . import _own
+from . import _products
 from ._slots import Slots
 from .base import Candidates, Feed, SessionOptions, usable_threads
 
@@ -78,7 +78,7 @@ def candidates(cores: int) -> Candidates:
     for threads in dict.fromkeys((cores // 2, cores)):
         if threads > 1:
             first += [SessionOptions(threads=threads), SessionOptions(threads=threads, spinning=True)]
-    ours: tuple[dict[str, object], ...] = ({"own_operations": False},) if _own.library() else ()
+    ours: tuple[dict[str, object], ...] = ({"own_products": False},) if _products.library() else ()
     return tuple(first), ({"arena": False}, *ours, {"level": "extended"}, {"level": "basic"})
 
 
@@ -100,9 +100,16 @@ class OrtSession:
     """One graph with its bound buffers. One thread at a time; outputs are overwritten by the next run."""
 
     bring: Callable[[Sequence[str]], None] | None = None
-    note: str | None = None
 
-    def __init__(self, ort: Any, session: Any, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> None:
+    def __init__(
+        self,
+        ort: Any,
+        session: Any,
+        inputs: Sequence[TensorSpec],
+        outputs: Sequence[TensorSpec],
+        note: str | None = None,
+    ) -> None:
+        self.note = note
         self.inputs = tuple(inputs)
         self.outputs = tuple(outputs)
         self._ort = ort
@@ -181,25 +188,31 @@ class OrtBackend:
     def open(self, graph: OnnxGraph, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> OrtSession:
         """Open a graph whose inputs and outputs must be exactly the promised ones."""
         settings = self.settings(graph)
-        if self._options.own_operations and graph.nbytes >= _own.SMALL_GRAPH:
-            graph = _with_own_operations(graph, settings)
-        opened = open_session(self._ort, graph, settings)
+        ours, note = self._with_own_products(graph, settings), None
+        try:
+            opened = open_session(self._ort, ours, settings)
+        except BackendError as error:
+            if ours is graph:
+                raise
+            opened = open_session(self._ort, graph, self.settings(graph))
+            note = f"runs without chiasm's own products: {error}"
         _compare("inputs", opened.get_inputs(), inputs)
         _compare("outputs", opened.get_outputs(), outputs)
-        return OrtSession(self._ort, opened, inputs, outputs)
+        return OrtSession(self._ort, opened, inputs, outputs, note)
+
+    def _with_own_products(self, graph: OnnxGraph, settings: Any) -> OnnxGraph:
+        """The graph with products of ours, where networks gain by them; the settings know of them then."""
+        library = _products.library() if self._options.own_products else None
+        if library is None or graph.nbytes < _products.SMALL_GRAPH:
+            return graph
+        proto = _products.with_own_products(graph.proto, graph.folder)
+        if proto is graph.proto:
+            return graph
+        settings.register_custom_ops_library(library)
+        return replace(graph, proto=proto)
 
     def close(self) -> None:
         """The arena belongs to the process; sessions free what they took from it."""
-
-
-def _with_own_operations(graph: OnnxGraph, settings: Any) -> OnnxGraph:
-    """The graph with operations of ours, where networks gain by them; the settings know of them then."""
-    library = _own.library()
-    proto = graph.proto if library is None else _own.with_own_operations(graph.proto, graph.folder)
-    if proto is graph.proto:
-        return graph
-    settings.register_custom_ops_library(library)
-    return replace(graph, proto=proto)
 
 
 def open_session(ort: Any, graph: OnnxGraph, settings: Any) -> Any:

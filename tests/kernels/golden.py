@@ -26,7 +26,7 @@ def write(path: Path) -> int:
     """The number of calls written. Little-endian: a count; a call: its name, its arrays; an array: dtype, shape,
     bytes.
     """
-    calls = [*_images(), *_diffusion(), *_search(), *_sound(), *_quantise(), *_products(), *_attention()]
+    calls = [*_images(), *_diffusion(), *_search(), *_sound(), *_quantise(), *_products()]
     with path.open("wb") as file:
         file.write(struct.pack("<I", len(calls)))
         for name, arrays in calls:
@@ -188,17 +188,3 @@ def _products() -> Iterator[Case]:
             reference.Product(weights, scales, bias).of_floats(values, outs[0], 1)
             reference.Product(weights, scales, None).of_bytes(whole, 0.02, 200, outs[1], 1)
             yield "product", [weights, scales, bias, values, whole, np.float32(0.02), np.uint8(200), *outs]
-
-
-def _attention() -> Iterator[Case]:
-    """Few keys and many, a mask that hides some, more queries than are worked on at a time."""
-    rng = np.random.default_rng(7)
-    for batch, rows, keys, heads, depth in ((1, 1, 1, 1, 8), (2, 5, 9, 3, 16), (1, 131, 50, 2, 64), (1, 7, 300, 1, 24)):
-        queries, known, values = (
-            rng.normal(size=(batch, length, heads * depth)).astype(np.float32) for length in (rows, keys, keys)
-        )
-        mask = np.where(rng.random((batch, heads, rows, keys)) < 0.2, -1e4, 0).astype(np.float32)
-        out = np.empty((2, *queries.shape), np.float32)
-        for each, given in zip(out, (None, mask), strict=True):
-            reference.attention(queries, known, values, given, heads, depth**-0.5, each, 1)
-        yield "attention", [queries, known, values, mask, np.float32(depth**-0.5), out[0], out[1]]

@@ -70,6 +70,5 @@ long search_golden(const Case &known);
 long sound_golden(const Case &known);
 long quantise_golden(const Case &known);
 long products_golden(const Case &known);
-long attention_golden(const Case &known);
 
 }  // namespace check

@@ -1,9 +1,8 @@
-// Products of bytes and attention for tests; ONNX Runtime calls them by ort_products.cpp and ort_attention.cpp.
+// Products of bytes for tests; ONNX Runtime calls them by ort_products.cpp.
 #include <optional>
 
 #include <nanobind/stl/optional.h>
 
-#include "attention.hpp"
 #include "bind.hpp"
 #include "isa.hpp"
 #include "products.hpp"
@@ -46,28 +45,9 @@ void run(const Product &product, const Values &values, const Array<float, 2> &ou
     call(own.spread());
 }
 
-using Rows = Array<const float, 3>;
-
-void attend(const Rows &queries, const Rows &keys, const Rows &values, const std::optional<Array<const float, 4>> &mask, std::size_t heads, float scale,
-            const Array<float, 3> &out, std::size_t threads) {
-    const std::size_t batch = queries.shape(0), width = queries.shape(2), rows = queries.shape(1), count = keys.shape(1);
-    auto fits = [&](const auto &array, std::size_t length) { return array.shape(0) == batch && array.shape(1) == length && array.shape(2) == width; };
-    if (heads == 0 || width % (8 * heads) || count == 0 || !fits(keys, count) || !fits(values, count) || !fits(out, rows))
-        throw nb::value_error("queries, keys, values and out do not fit each other, or the heads");
-    if (mask && (mask->shape(0) != batch || mask->shape(1) != heads || mask->shape(2) != rows || mask->shape(3) != count))
-        throw nb::value_error("the mask does not fit the queries and keys");
-    Attention made{};
-    made.batch = batch, made.queries = rows, made.keys = count, made.heads = heads, made.depth = width / heads, made.scale = scale;
-    made.q = queries.data(), made.k = keys.data(), made.v = values.data(), made.out = out.data();
-    if (mask) made.mask = mask->data(), made.mask_key = 1, made.mask_query = count, made.mask_head = rows * count, made.mask_batch = heads * rows * count;
-    const nb::gil_scoped_release released;
-    Threads own{threads};
-    made.run(own.spread());
-}
-
 }  // namespace
 
-void bind_networks(nb::module_ &module) {
+void bind_products(nb::module_ &module) {
     nb::class_<Product>(module, "Product", "int8 weights (K, N), a float32 scale for each column, a bias or None.")
         .def("__init__", [](Product *self, const Array<const std::int8_t, 2> &weights, const Numbers &scales, const std::optional<Numbers> &bias) {
             new (self) Product(made(weights, scales, bias));
@@ -81,10 +61,7 @@ void bind_networks(nb::module_ &module) {
                 self.of_bytes(values.data(), scale, zero, values.shape(0), out.data(), spread);
             });
         }, "values"_a.noconvert(), "scale"_a, "zero"_a, "out"_a.noconvert(), "threads"_a, "(M, K) bytes → (M, N).");
-    module.def("attention", &attend, "queries"_a.noconvert(), "keys"_a.noconvert(), "values"_a.noconvert(), "mask"_a.noconvert().none(), "heads"_a,
-               "scale"_a, "out"_a.noconvert(), "threads"_a,
-               "softmax(q · kᵀ · scale + mask) · v: (B, M, heads · D), twice (B, N, heads · D), (B, heads, M, N) or None.");
-    module.def("networks_gain", &networks_gain, "Whether networks gain by our products and attention: AVX2, and no instruction for products of bytes.");
+    module.def("products_pay", &products_pay, "Whether networks gain by them: AVX2, and no instruction for products of bytes.");
 }
 
 }  // namespace chiasm

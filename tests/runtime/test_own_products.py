@@ -12,7 +12,7 @@ import pytest
 from chiasm.export.model import as_model, serialise
 from chiasm.export.quantise import candidates, dynamic_int8
 from chiasm.kernels import _select
-from chiasm.runtime.backends import _own, open_backend
+from chiasm.runtime.backends import _products, open_backend
 from chiasm.runtime.backends.base import SessionOptions
 from chiasm.runtime.external_data import locations
 from chiasm.runtime.values import OnnxGraph, TensorSpec
@@ -72,7 +72,7 @@ def _operations(model: bytes) -> list[str]:
 
 def test_products_are_replaced_and_say_the_same() -> None:
     before = _block().SerializeToString()
-    after = _own.with_own_operations(before)
+    after = _products.with_own_products(before)
     kinds = _operations(after)
     assert kinds.count("ProductOfFloats") == 4
     assert kinds.count("MatMulInteger") == 1  # the small one
@@ -95,7 +95,7 @@ def test_weights_in_a_file_are_read_from_there(tmp_path: Path) -> None:
     whole = _block()
     expected = _answers(whole.SerializeToString())
     before = _outside(whole, tmp_path)
-    after = _own.with_own_operations(before, tmp_path)
+    after = _products.with_own_products(before, tmp_path)
     assert locations(before) == ("weights.bin",)
     kept = [each.name for each in onnx.load_from_string(after).graph.initializer if each.data_type == TensorProto.INT8]
     assert kept == ["small.int8"]
@@ -105,7 +105,7 @@ def test_weights_in_a_file_are_read_from_there(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fault", ["gone", "cut short"])
 def test_a_file_that_lacks_weights_is_named(tmp_path: Path, fault: str) -> None:
-    after = _own.with_own_operations(_outside(_block(), tmp_path), tmp_path)
+    after = _products.with_own_products(_outside(_block(), tmp_path), tmp_path)
     file = tmp_path / "weights.bin"
     if fault == "gone":
         file.unlink()
@@ -120,7 +120,7 @@ def test_a_graph_with_branches_is_left_alone() -> None:
     model = _block()
     model.graph.node.append(helper.make_node("Loop", [], ["l"]))
     before = model.SerializeToString()
-    assert _own.with_own_operations(before) is before
+    assert _products.with_own_products(before) is before
 
 
 def test_bytes_that_are_moved_stay_bytes() -> None:
@@ -131,7 +131,7 @@ def test_bytes_that_are_moved_stay_bytes() -> None:
     ]
     before = _quantised(nodes, ["y"], {"a": _weight(1)})
     assert _operations(before.SerializeToString())[0] == "DynamicQuantizeLinear"
-    after = _own.with_own_operations(before.SerializeToString())
+    after = _products.with_own_products(before.SerializeToString())
     assert _operations(after) == ["DynamicQuantizeLinear", "Concat", "ProductOfBytes"]
     np.testing.assert_array_equal(_answers(after)[0], _answers(before.SerializeToString())[0])
 
@@ -142,14 +142,14 @@ def test_what_somebody_else_reads_is_left_alone(seen: str) -> None:
     kind = TensorProto.INT32 if seen == "y.i32" else TensorProto.FLOAT
     model.graph.output.append(helper.make_tensor_value_info(seen, kind, None))
     before = model.SerializeToString()
-    assert _own.with_own_operations(before) is before
+    assert _products.with_own_products(before) is before
 
 
 def test_a_result_that_is_read_on_keeps_its_addition() -> None:
     """The product without its bias is a result of the graph: so the addition is not taken in."""
     nodes = [helper.make_node("MatMul", ["x", "a"], ["y"], "y"), helper.make_node("Add", ["y", "bias"], ["z"], "z")]
     before = _quantised(nodes, ["y", "z"], {"a": _weight(1), "bias": _weight(2)[0]}).SerializeToString()
-    after = _own.with_own_operations(before)
+    after = _products.with_own_products(before)
     assert _operations(after) == ["ProductOfFloats", "Add"]
     for ours, theirs in zip(_answers(after), _answers(before), strict=True):
         np.testing.assert_array_equal(ours, theirs)
@@ -162,13 +162,13 @@ def test_a_graph_without_such_products_is_the_same_object() -> None:
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [6, WIDTH])],
     )  # fmt: skip
     before = helper.make_model(graph).SerializeToString()
-    assert _own.with_own_operations(before) is before
+    assert _products.with_own_products(before) is before
 
 
 def test_the_backend_takes_them_where_they_pay(monkeypatch: pytest.MonkeyPatch) -> None:
     """A session with ours and one without: the same answers; and the graph of one has our operations."""
     seen: list[int] = []
-    real = _own.with_own_operations
+    real = _products.with_own_products
 
     def noted(model: bytes, folder: Path | None) -> bytes:
         made = real(model, folder)
@@ -176,9 +176,9 @@ def test_the_backend_takes_them_where_they_pay(monkeypatch: pytest.MonkeyPatch) 
         return made
 
     assert _select.compiled is not None
-    monkeypatch.setattr(_own, "library", lambda: _select.compiled.__file__)  # type: ignore[union-attr]
-    monkeypatch.setattr(_own, "with_own_operations", noted)
-    monkeypatch.setattr(_own, "SMALL_GRAPH", 0)
+    monkeypatch.setattr(_products, "library", lambda: _select.compiled.__file__)  # type: ignore[union-attr]
+    monkeypatch.setattr(_products, "with_own_products", noted)
+    monkeypatch.setattr(_products, "SMALL_GRAPH", 0)
     model = _block()
     for result, columns in zip(model.graph.output, (192, 3), strict=True):
         result.CopyFrom(helper.make_tensor_value_info(result.name, TensorProto.FLOAT, [6, columns]))
@@ -188,105 +188,39 @@ def test_the_backend_takes_them_where_they_pay(monkeypatch: pytest.MonkeyPatch) 
     x = np.random.default_rng(3).normal(0, 1, (6, WIDTH)).astype(np.float32)
     answers = []
     for own in (True, False):
-        session = open_backend("ort", SessionOptions(own_operations=own)).open(graph, inputs, outputs)
+        session = open_backend("ort", SessionOptions(own_products=own)).open(graph, inputs, outputs)
         answers.append({name: value.copy() for name, value in session.run({"x": x}).items()})
     assert seen == [4]
     for name in ("wide", "few"):
         np.testing.assert_array_equal(answers[0][name], answers[1][name])
 
 
-def test_they_pay_only_without_instructions_for_bytes() -> None:
+def test_what_cannot_be_opened_runs_without_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And the session says why."""
+    assert _select.compiled is not None
+    monkeypatch.setattr(_products, "library", lambda: _select.compiled.__file__)  # type: ignore[union-attr]
+    monkeypatch.setattr(_products, "SMALL_GRAPH", 0)
+    model = _block()
+    for result, columns in zip(model.graph.output, (192, 3), strict=True):
+        result.CopyFrom(helper.make_tensor_value_info(result.name, TensorProto.FLOAT, [6, columns]))
+    graph = OnnxGraph(model.SerializeToString())
+    monkeypatch.setattr(_products, "with_own_products", lambda model, folder: b"no graph")
+    inputs = [TensorSpec("x", "float32", (6, WIDTH))]
+    outputs = [TensorSpec("wide", "float32", (6, 192)), TensorSpec("few", "float32", (6, 3))]
+    session = open_backend("ort").open(graph, inputs, outputs)
+    assert session.note is not None and session.note.startswith("runs without chiasm's own products: ONNX Runtime")
+    assert np.isfinite(session.run({"x": np.ones((6, WIDTH), np.float32)})["wide"]).all()
+
+
+def test_they_are_used_only_without_instructions_for_bytes() -> None:
     from chiasm.targets.machine import machine
 
-    here = {name.lower().replace("_", "").replace("-", "") for name in machine().isa}
     compiled = _select.compiled
     assert compiled is not None
-    pays = "avx2" in here and not here & {"avx512vnni", "avxvnni", "avx512bw", "avx512f"}
-    assert (_own.library() == compiled.__file__) is pays
+    gains = compiled.instructions() == "avx2" and "avx_vnni" not in machine().isa
+    assert (_products.library() == compiled.__file__) is gains
     compiled.use_instructions("plain")
     try:
-        assert _own.library() is None
+        assert _products.library() is None
     finally:
         compiled.use_instructions()
-
-
-HEADS, DEPTH, ROWS, KEYS = 4, 40, 6, 5
-
-
-def _attention(*, mask: tuple[int, ...] | None = None, rows: int = ROWS, scale: bool = True, flat: int = 3) -> Any:
-    """Queries x; keys and values from constants, so that a graph has nothing else."""
-    width = HEADS * DEPTH
-    rng = np.random.default_rng(11)
-    constants: dict[str, Array] = {
-        "k": rng.normal(0, 1, (1, KEYS, width)).astype(np.float32),
-        "v": rng.normal(0, 1, (1, KEYS, width)).astype(np.float32),
-        "of_x": np.array([1, rows, HEADS, DEPTH]), "of_k": np.array([1, KEYS, -1, DEPTH]),
-        "back": np.array([1, rows, width] if flat == 3 else [ROWS, width]), "factor": np.float32(0.2).reshape(()),
-    }  # fmt: skip
-
-    def heads(name: str, shape: str, perm: list[int]) -> list[Any]:
-        return [helper.make_node("Reshape", [name, shape], [f"{name}4"], f"{name}4"),
-                helper.make_node("Transpose", [f"{name}4"], [f"{name}t"], f"{name}t", perm=perm)]  # fmt: skip
-
-    nodes = [*heads("x", "of_x", [0, 2, 1, 3]), *heads("k", "of_k", [0, 2, 3, 1]), *heads("v", "of_k", [0, 2, 1, 3])]
-    nodes.append(helper.make_node("MatMul", ["xt", "kt"], ["scores0"], "scores0"))
-    last = "scores0"
-    if scale:
-        nodes.append(helper.make_node("Mul", ["factor", last], ["scores1"], "scores1"))
-        last = "scores1"
-    if mask is not None:
-        hidden = (
-            -1e4 if mask[-1] > 1 else -3.0
-        )  # a large number for a whole row costs ONNX Runtime's scores their digits
-        constants["mask"] = np.where(rng.random(mask) < 0.3, hidden, 0.5).astype(np.float32)
-        nodes.append(helper.make_node("Add", ["mask", last], ["scores2"], "scores2"))
-        last = "scores2"
-    nodes += [
-        helper.make_node("Softmax", [last], ["shares"], "shares", axis=-1),
-        helper.make_node("MatMul", ["shares", "vt"], ["mixed"], "mixed"),
-        helper.make_node("Transpose", ["mixed"], ["turned"], "turned", perm=[0, 2, 1, 3]),
-        helper.make_node("Reshape", ["turned", "back"], ["y"], "y"),
-    ]
-    named = [numpy_helper.from_array(value, name) for name, value in constants.items()]
-    given = [helper.make_tensor_value_info("x", TensorProto.FLOAT, [ROWS, WIDTH])]
-    results = [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)]
-    graph = helper.make_graph(nodes, "attention", given, results, named)
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=9)
-
-
-@pytest.mark.parametrize("mask", [None, (1, 1, ROWS, KEYS), (1, HEADS, 1, KEYS), (KEYS,), (1, 1, ROWS, 1)])
-@pytest.mark.parametrize("rows", [ROWS, -1])
-@pytest.mark.parametrize("scale", [True, False])
-def test_attention_becomes_one_operation(mask: tuple[int, ...] | None, rows: int, scale: bool) -> None:
-    before = _attention(mask=mask, rows=rows, scale=scale).SerializeToString()
-    after = _own.with_own_operations(before)
-    assert _operations(after) == ["Attention"]
-    ours, theirs = _answers(after)[0], _answers(before)[0]
-    assert ours.shape == theirs.shape == (1, ROWS, WIDTH)
-    np.testing.assert_allclose(ours, theirs, atol=3e-6)
-
-
-def test_attention_that_ends_otherwise_is_left_alone() -> None:
-    """Rows of another shape, or scores that somebody looks at."""
-    flat = _attention(flat=2).SerializeToString()
-    assert _own.with_own_operations(flat) is flat
-    seen = _attention()
-    seen.graph.output.append(helper.make_tensor_value_info("shares", TensorProto.FLOAT, None))
-    looked_at = seen.SerializeToString()
-    assert _own.with_own_operations(looked_at) is looked_at
-    along = _attention()
-    along.graph.node[-4].attribute[0].i = 1
-    other_axis = along.SerializeToString()
-    assert _own.with_own_operations(other_axis) is other_axis
-
-
-@pytest.mark.parametrize("fault", ["mask", "keys"])
-def test_an_attention_whose_inputs_do_not_fit_says_so(fault: str) -> None:
-    """A graph that lies about its shapes is refused when it runs; nothing is read beyond its end."""
-    model = _attention(mask=(1, 1, ROWS, KEYS) if fault == "keys" else (1, 1, ROWS, KEYS + 1))
-    if fault == "keys":
-        for each in model.graph.initializer:
-            if each.name == "v":
-                each.CopyFrom(numpy_helper.from_array(np.zeros((1, KEYS + 1, WIDTH), np.float32), "v"))
-    with pytest.raises(Exception, match=r"attention"):
-        _answers(_own.with_own_operations(model.SerializeToString()))
