@@ -1,4 +1,4 @@
-"""Products of bytes: those of ViT-B/32, 50 tokens, beside ONNX Runtime's, each in a graph of many, as networks have them."""
+"""Products of bytes: those of ViT-B/32, 50 tokens, beside ONNX Runtime's, in graphs of many, as networks have them."""
 
 from __future__ import annotations
 
