@@ -187,29 +187,33 @@ class OrtBackend:
 
     def open(self, graph: OnnxGraph, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> OrtSession:
         """Open a graph whose inputs and outputs must be exactly the promised ones."""
-        settings = self.settings(graph)
-        ours, note = self._with_own_products(graph, settings), None
+        ours, note = self._with_own_products(graph), None
         try:
-            opened = open_session(self._ort, ours, settings)
+            opened = self._opened(ours, own_products=ours is not graph)
         except BackendError as error:
             if ours is graph:
                 raise
-            opened = open_session(self._ort, graph, self.settings(graph))
+            opened = self._opened(graph, own_products=False)
             note = f"runs without chiasm's own products: {error}"
         _compare("inputs", opened.get_inputs(), inputs)
         _compare("outputs", opened.get_outputs(), outputs)
         return OrtSession(self._ort, opened, inputs, outputs, note)
 
-    def _with_own_products(self, graph: OnnxGraph, settings: Any) -> OnnxGraph:
-        """The graph with products of ours, where networks gain by them; the settings know of them then."""
-        library = _products.library() if self._options.own_products else None
-        if library is None or graph.nbytes < _products.SMALL_GRAPH:
+    def _with_own_products(self, graph: OnnxGraph) -> OnnxGraph:
+        """The graph with products of ours, where networks gain by them."""
+        if not self._options.own_products or _products.library() is None or graph.nbytes < _products.SMALL_GRAPH:
             return graph
         proto = _products.with_own_products(graph.proto, graph.folder)
-        if proto is graph.proto:
-            return graph
-        settings.register_custom_ops_library(library)
-        return replace(graph, proto=proto)
+        return graph if proto is graph.proto else replace(graph, proto=proto)
+
+    def _opened(self, graph: OnnxGraph, *, own_products: bool) -> Any:
+        settings = self.settings(graph)
+        if own_products:
+            try:
+                settings.register_custom_ops_library(_products.library())
+            except Exception as error:  # see open_session
+                raise BackendError("ONNX Runtime does not take a library of operations", found=reason(error)) from error
+        return open_session(self._ort, graph, settings)
 
     def close(self) -> None:
         """The arena belongs to the process; sessions free what they took from it."""

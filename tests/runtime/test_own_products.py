@@ -195,16 +195,19 @@ def test_the_backend_takes_them_where_they_pay(monkeypatch: pytest.MonkeyPatch) 
         np.testing.assert_array_equal(answers[0][name], answers[1][name])
 
 
-def test_what_cannot_be_opened_runs_without_them(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("fault", ["graph", "library"])
+def test_what_cannot_be_opened_runs_without_them(monkeypatch: pytest.MonkeyPatch, fault: str) -> None:
     """And the session says why."""
     assert _select.compiled is not None
-    monkeypatch.setattr(_products, "library", lambda: _select.compiled.__file__)  # type: ignore[union-attr]
+    file = _select.compiled.__file__ if fault == "graph" else "nowhere.so"
+    monkeypatch.setattr(_products, "library", lambda: file)
     monkeypatch.setattr(_products, "SMALL_GRAPH", 0)
     model = _block()
     for result, columns in zip(model.graph.output, (192, 3), strict=True):
         result.CopyFrom(helper.make_tensor_value_info(result.name, TensorProto.FLOAT, [6, columns]))
     graph = OnnxGraph(model.SerializeToString())
-    monkeypatch.setattr(_products, "with_own_products", lambda model, folder: b"no graph")
+    if fault == "graph":
+        monkeypatch.setattr(_products, "with_own_products", lambda model, folder: b"no graph")
     inputs = [TensorSpec("x", "float32", (6, WIDTH))]
     outputs = [TensorSpec("wide", "float32", (6, 192)), TensorSpec("few", "float32", (6, 3))]
     session = open_backend("ort").open(graph, inputs, outputs)
