@@ -7,7 +7,6 @@ from importlib import util
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from ...kernels._select import compiled
 from . import Case
@@ -46,7 +45,11 @@ def _graph(depth: int, columns: int, threads: int, *, own: bool) -> Callable[[],
     constants, nodes, results = [], [], []
     for place in range(MATRICES):
         weights = np.clip(rng.normal(0, 16, (depth, columns)), -64, 64).astype(np.int8)
-        for name, value in (("w", weights), ("s", np.full(columns, 0.01, np.float32)), ("b", _ones(columns))):
+        for name, value in (
+            ("w", weights),
+            ("s", np.full(columns, 0.01, np.float32)),
+            ("b", np.ones(columns, np.float32)),
+        ):
             constants.append(numpy_helper.from_array(value, f"{name}{place}"))
         nodes.append(_node(place, depth, columns, own=own))
         results.append(helper.make_tensor_value_info(f"y{place}", TensorProto.FLOAT, [ROWS, columns]))
@@ -66,10 +69,6 @@ def _graph(depth: int, columns: int, threads: int, *, own: bool) -> Callable[[],
     for place in range(MATRICES):
         binding.bind_ortvalue_output(f"y{place}", out)
     return lambda: session.run_with_iobinding(binding)
-
-
-def _ones(size: int) -> NDArray[np.float32]:
-    return np.ones(size, np.float32)
 
 
 def _node(place: int, depth: int, columns: int, *, own: bool) -> Any:

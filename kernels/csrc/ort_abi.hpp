@@ -51,7 +51,6 @@ using GetWhole = Entry<86, const KernelInfo *, const char *, std::int64_t *>;
 using GetText = Entry<87, const KernelInfo *, const char *, char *, std::size_t *>;
 using GetInput = Entry<90, const KernelContext *, std::size_t, const Value **>;
 using GetOutput = Entry<91, KernelContext *, std::size_t, const std::int64_t *, std::size_t, Value **>;
-using ReleaseStatus = Release<93, Status>;
 using ReleaseShape = Release<99, Shape>;
 using GetConstant = Entry<249, const KernelInfo *, std::size_t, int *, const Value **>;
 using ParallelFor = Entry<274, const KernelContext *, void (*)(void *, std::size_t), std::size_t, std::size_t, void *>;

@@ -18,13 +18,13 @@ class InFile {
   public:
     InFile(const std::string &path, std::int64_t offset, std::size_t columns) : path_(path), at_(offset), columns_(columns) {
         file_ = open(path.c_str(), O_RDONLY | O_CLOEXEC);
-        if (file_ < 0) throw std::runtime_error("cannot open the weights in " + path);
+        if (file_ < 0) throw std::runtime_error("cannot open the weights in " + path + "; export the bundle again");
     }
     ~InFile() { close(file_); }
     InFile(const InFile &) = delete;
     InFile &operator=(const InFile &) = delete;
 
-    Rows rows() {
+    RowSource rows() {
         return {[](void *context, std::size_t count) { return static_cast<InFile *>(context)->next(count); }, this};
     }
 

@@ -46,7 +46,7 @@ struct InMemory {
     const std::int8_t *at;
     std::size_t columns;
 
-    Rows rows() {  // for as long as this lives
+    RowSource rows() {  // for as long as this lives
         return {[](void *context, std::size_t count) {
                     InMemory &own = *static_cast<InMemory *>(context);
                     const std::int8_t *first = own.at;
@@ -99,7 +99,7 @@ Facts facts_of(const std::int8_t *line) {
 Product::Product(const std::int8_t *weights, std::size_t depth, std::size_t columns, const float *scales, const float *bias)
     : Product(InMemory{weights, columns}.rows(), depth, columns, scales, bias) {}
 
-Product::Product(const Rows &weights, std::size_t depth, std::size_t columns, const float *scales, const float *bias)
+Product::Product(const RowSource &weights, std::size_t depth, std::size_t columns, const float *scales, const float *bias)
     : depth_(depth), columns_(columns), groups_(parts(depth, group)), panels_(parts(columns, panel)) {
     weights_.assign(panels_ * groups_ * steps * lines, Line{});
     sums_.assign(panels_ * groups_ * lines, Sums{});
@@ -279,7 +279,7 @@ class Product::Call {
     const float *floats_ = nullptr;
     const std::uint8_t *given_ = nullptr;
     std::uint8_t *own_ = nullptr;         // where bytes are made, if they are
-    const std::uint8_t *bytes_ = nullptr; // (rows, stride)
+    const std::uint8_t *bytes_ = nullptr;  // (rows, stride)
     std::uint32_t *squares_ = nullptr;    // (blocks, groups): the largest of any row of a block
     float *low_ = nullptr, *high_ = nullptr;
     float scale_ = 1.0f;

@@ -19,7 +19,7 @@ struct Spread {
 };
 
 // Where the rows of a matrix come from: `next` gives the next `count` of them, in order, for as long as it is not called again.
-struct Rows {
+struct RowSource {
     const std::int8_t *(*next)(void *context, std::size_t count);
     void *context;
 };
@@ -27,7 +27,7 @@ struct Rows {
 // int8 weights (depth, columns), a scale for each column and a bias, or none, in the order in which the processor reads them.
 class Product {
   public:
-    Product(const Rows &weights, std::size_t depth, std::size_t columns, const float *scales, const float *bias);
+    Product(const RowSource &weights, std::size_t depth, std::size_t columns, const float *scales, const float *bias);
     Product(const std::int8_t *weights, std::size_t depth, std::size_t columns, const float *scales, const float *bias);
 
     // floats (rows, depth) → (rows, columns): what ONNX's DynamicQuantizeLinear makes of them, times the weights, times both

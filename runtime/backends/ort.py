@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from msgspec.structs import replace
 
-from ..errors import BackendError, MissingExtraError
+from ..errors import BackendError, ChiasmError, MissingExtraError
 from ..values import Array, OnnxGraph, TensorSpec
 from . import _products
 from ._slots import Slots
@@ -187,43 +187,39 @@ class OrtBackend:
 
     def open(self, graph: OnnxGraph, inputs: Sequence[TensorSpec], outputs: Sequence[TensorSpec]) -> OrtSession:
         """Open a graph whose inputs and outputs must be exactly the promised ones."""
-        ours, note = self._with_own_products(graph), None
+        opened, note = None, None
         try:
-            opened = self._opened(ours, own_products=ours is not graph)
-        except BackendError as error:
-            if ours is graph:
-                raise
-            opened = self._opened(graph, own_products=False)
+            opened = self._with_own_products(graph)
+        except ChiasmError as error:
             note = f"runs without chiasm's own products: {error}"
+        if opened is None:
+            opened = open_session(self._ort, graph, self.settings(graph))
         _compare("inputs", opened.get_inputs(), inputs)
         _compare("outputs", opened.get_outputs(), outputs)
         return OrtSession(self._ort, opened, inputs, outputs, note)
 
-    def _with_own_products(self, graph: OnnxGraph) -> OnnxGraph:
-        """The graph with products of ours, where networks gain by them."""
-        if not self._options.own_products or _products.library() is None or graph.nbytes < _products.SMALL_GRAPH:
-            return graph
+    def _with_own_products(self, graph: OnnxGraph) -> Any:
+        """A session of the graph with products of ours; None where it has none, or gains nothing by them."""
+        library = _products.library() if self._options.own_products else None
+        if library is None or graph.nbytes < _products.SMALL_GRAPH:
+            return None
         proto = _products.with_own_products(graph.proto, graph.folder)
-        return graph if proto is graph.proto else replace(graph, proto=proto)
-
-    def _opened(self, graph: OnnxGraph, *, own_products: bool) -> Any:
-        settings = self.settings(graph)
-        if own_products:
-            try:
-                settings.register_custom_ops_library(_products.library())
-            except Exception as error:  # see open_session
-                raise BackendError("ONNX Runtime does not take a library of operations", found=reason(error)) from error
-        return open_session(self._ort, graph, settings)
+        if proto is graph.proto:
+            return None
+        return open_session(self._ort, replace(graph, proto=proto), self.settings(graph), library)
 
     def close(self) -> None:
         """The arena belongs to the process; sessions free what they took from it."""
 
 
-def open_session(ort: Any, graph: OnnxGraph, settings: Any) -> Any:
-    """An InferenceSession on the CPU. Weights outside the graph are mapped from its folder. Raises BackendError."""
+def open_session(ort: Any, graph: OnnxGraph, settings: Any, operations: str | None = None) -> Any:
+    """An InferenceSession on the CPU. Weights outside the graph are mapped from its folder. `operations`: a
+    library of what the graph says in a domain of its own. Raises BackendError."""
     if graph.folder is not None:
         settings.add_session_config_entry(_FOLDER, os.fspath(graph.folder.absolute()))
     try:
+        if operations is not None:
+            settings.register_custom_ops_library(operations)
         return ort.InferenceSession(
             graph.proto, settings, providers=["CPUExecutionProvider"], disabled_optimizers=_SLOWER
         )

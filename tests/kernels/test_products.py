@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from typing import Any
 
 import numpy as np
@@ -119,7 +118,6 @@ def _session(model: bytes, compiled: Any, threads: int = 2) -> Any:
     return onnxruntime.InferenceSession(model, settings, providers=["CPUExecutionProvider"])
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="ONNX Runtime loads the extension by its path")
 @pytest.mark.parametrize("name", instruction_sets())
 def test_onnx_runtime_says_the_same(name: str) -> None:
     """Our operation in a graph, and the one that ONNX Runtime makes of a dynamically quantised product."""
@@ -138,7 +136,6 @@ def test_onnx_runtime_says_the_same(name: str) -> None:
         np.testing.assert_array_equal(*answers)
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="ONNX Runtime loads the extension by its path")
 @pytest.mark.parametrize("name", instruction_sets())
 def test_a_graph_that_asks_for_the_impossible_is_refused(name: str) -> None:
     """Scales of another size are named when the graph is opened."""

@@ -39,7 +39,7 @@ def _weight(seed: int, columns: int = WIDTH) -> Array:
 
 
 def _block() -> Any:
-    """Three products of one input, one with a bias; a fourth of their sum, transposed; one that is too small."""
+    """Three products of one input, one with a bias; a fourth of their sum; one that is too small."""
     nodes = [
         helper.make_node("MatMul", ["x", "a"], ["q"], "q"),
         helper.make_node("MatMul", ["x", "b"], ["k"], "k"),
@@ -52,6 +52,20 @@ def _block() -> Any:
     constants = {name: _weight(seed) for seed, name in enumerate("abc")}
     constants |= {"d": _weight(4, 192), "small": _weight(5, 3), "bias": _weight(6)[0]}
     return _quantised(nodes, ["wide", "few"], constants)
+
+
+PROMISES = (
+    [TensorSpec("x", "float32", (6, WIDTH))],
+    [TensorSpec("wide", "float32", (6, 192)), TensorSpec("few", "float32", (6, 3))],
+)
+
+
+def _promised() -> OnnxGraph:
+    """The block with the shapes of `PROMISES`."""
+    model = _block()
+    for result, spec in zip(model.graph.output, PROMISES[1], strict=True):
+        result.CopyFrom(helper.make_tensor_value_info(result.name, TensorProto.FLOAT, spec.shape))
+    return OnnxGraph(model.SerializeToString())
 
 
 def _answers(model: bytes, folder: Path | None = None) -> list[Array]:
@@ -176,19 +190,15 @@ def test_the_backend_takes_them_where_they_pay(monkeypatch: pytest.MonkeyPatch) 
         return made
 
     assert _select.compiled is not None
-    monkeypatch.setattr(_products, "library", lambda: _select.compiled.__file__)  # type: ignore[union-attr]
+    file = _select.compiled.__file__
+    monkeypatch.setattr(_products, "library", lambda: file)
     monkeypatch.setattr(_products, "with_own_products", noted)
     monkeypatch.setattr(_products, "SMALL_GRAPH", 0)
-    model = _block()
-    for result, columns in zip(model.graph.output, (192, 3), strict=True):
-        result.CopyFrom(helper.make_tensor_value_info(result.name, TensorProto.FLOAT, [6, columns]))
-    graph = OnnxGraph(model.SerializeToString())
-    inputs = [TensorSpec("x", "float32", (6, WIDTH))]
-    outputs = [TensorSpec("wide", "float32", (6, 192)), TensorSpec("few", "float32", (6, 3))]
+    graph = _promised()
     x = np.random.default_rng(3).normal(0, 1, (6, WIDTH)).astype(np.float32)
     answers = []
     for own in (True, False):
-        session = open_backend("ort", SessionOptions(own_products=own)).open(graph, inputs, outputs)
+        session = open_backend("ort", SessionOptions(own_products=own)).open(graph, *PROMISES)
         answers.append({name: value.copy() for name, value in session.run({"x": x}).items()})
     assert seen == [4]
     for name in ("wide", "few"):
@@ -202,15 +212,10 @@ def test_what_cannot_be_opened_runs_without_them(monkeypatch: pytest.MonkeyPatch
     file = _select.compiled.__file__ if fault == "graph" else "nowhere.so"
     monkeypatch.setattr(_products, "library", lambda: file)
     monkeypatch.setattr(_products, "SMALL_GRAPH", 0)
-    model = _block()
-    for result, columns in zip(model.graph.output, (192, 3), strict=True):
-        result.CopyFrom(helper.make_tensor_value_info(result.name, TensorProto.FLOAT, [6, columns]))
-    graph = OnnxGraph(model.SerializeToString())
+    graph = _promised()
     if fault == "graph":
         monkeypatch.setattr(_products, "with_own_products", lambda model, folder: b"no graph")
-    inputs = [TensorSpec("x", "float32", (6, WIDTH))]
-    outputs = [TensorSpec("wide", "float32", (6, 192)), TensorSpec("few", "float32", (6, 3))]
-    session = open_backend("ort").open(graph, inputs, outputs)
+    session = open_backend("ort").open(graph, *PROMISES)
     assert session.note is not None
     assert session.note.startswith("runs without chiasm's own products: ONNX Runtime")
     assert np.isfinite(session.run({"x": np.ones((6, WIDTH), np.float32)})["wide"]).all()
