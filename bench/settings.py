@@ -46,5 +46,5 @@ class Settings:
         return load(self.bundle, self.backend, self.precision, self.threads, fusion=self.fusion, cache=cache)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain types for JSON."""
-        return asdict(self) | {"bundle": str(self.bundle).encode("utf-8", "backslashreplace").decode()}
+        """Plain types for JSON; of the bundle only its folder's name, because reports are handed on."""
+        return asdict(self) | {"bundle": self.bundle.name.encode("utf-8", "backslashreplace").decode()}

@@ -10,7 +10,7 @@ from __future__ import annotations
 from ._select import BACKEND, why_not
 from .diffusion import denoise_step, latent_to_image, normal_noise
 from .errors import KernelError
-from .image import image_to_tensor, image_to_tensors
+from .image import ImageConverter, image_to_tensor, image_to_tensors
 from .quantise import dequantize, quantize
 from .readout import Readout, readout
 from .schedules import Schedule, check_schedule
@@ -21,6 +21,7 @@ from .steps import Plan, Step, plan_steps
 
 __all__ = [
     "BACKEND",
+    "ImageConverter",
     "ImageSpec",
     "KernelError",
     "LogMel",

@@ -78,9 +78,11 @@ other three.
 It exists to exercise chiasm from end to end: small, trained from nothing on drawn scenes, with ground truth for
 everything.
 
-- **Encoders**: picture: residual CNN; text: 2-layer transformer on 32 byte-pair tokens; sound: log-mel front end inside
-  the graph and a 1-D CNN; radar: 1-D CNN. Trained together by InfoNCE between every two modalities (every scene in
-  which all that the query says holds counts as a match) and by reading off what each modality can tell.
+- **Encoders**: picture: patches of 4×4 and two convolutions; text: 2-layer transformer on 32 byte-pair tokens; sound:
+  log-mel front end inside the graph and a 1-D CNN; radar: 1-D CNN. Trained together by InfoNCE between every two
+  modalities (every scene in which all that the query says holds counts as a match) and by reading off what each
+  modality can tell. What was trained so for pictures is a residual CNN with five times the products; the one that ships
+  was then taught to say the same, because a camera is the fastest sense and its encoder runs most often.
 - **Fusion**: early, middle, late, hybrid, gated, adaptive, all into one state of 256 values, all trained on random
   subsets of present modalities, with packets that are stale, damaged or dead. Task heads are shared.
 - **Decoder**: autoencoder (factor 8) and a latent flow denoiser conditioned on the state, distilled to 1, 2 and 4
@@ -109,8 +111,9 @@ _LIMITS = """
 - The decoder was trained on states made without the camera. A picture generated with `image` among the conditions is
   not reliable.
 - The shipped weights come from one run in stages during which two stages were changed: the autoencoder's loss learned
-  to weigh objects half way through, and the adaptive head's memory of age was added after its first stage. Training
-  from nothing follows the same recipe and gives other weights.
+  to weigh objects half way through, and the adaptive head's memory of age was added after its first stage. The small
+  picture encoder came last, taught by the residual CNN as it had been stored, in FP16. Training from nothing follows
+  the same recipe and gives other weights.
 - The recogniser that reads the pictures was trained on true pictures of the same generator, with its own weights and
   scenes.
 

@@ -6,6 +6,7 @@ __all__ = ["KINDS"]
 
 KINDS: dict[str, str] = {
     "image_cnn": "encoders:ImageEncoder",
+    "image_patches": "encoders:PatchImageEncoder",
     "text_transformer": "encoders:TextEncoder",
     "audio_cnn": "encoders:AudioEncoder",
     "radar_cnn": "encoders:RadarEncoder",

@@ -17,6 +17,7 @@ __all__ = [
     "Attention",
     "Block",
     "ConvUnit",
+    "ConvUnit2d",
     "CrossBlock",
     "FeedForward",
     "Residual2d",
@@ -54,6 +55,18 @@ class ConvUnit(nn.Module):
         super().__init__()
         self.conv = nn.Conv1d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False)
         self.norm = nn.BatchNorm1d(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.relu(cast(Tensor, self.norm(self.conv(x))))
+
+
+class ConvUnit2d(nn.Module):
+    """`ConvUnit` over two axes: (B, C, H, W) → (B, C', H / stride, W / stride); an even kernel must be the stride."""
+
+    def __init__(self, inputs: int, outputs: int, kernel: int, stride: int = 1) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(inputs, outputs, kernel, stride, padding=(kernel - stride + 1) // 2, bias=False)
+        self.norm = nn.BatchNorm2d(outputs)
 
     def forward(self, x: Tensor) -> Tensor:
         return torch.relu(cast(Tensor, self.norm(self.conv(x))))

@@ -46,8 +46,9 @@ def set_rate(optimiser: torch.optim.Optimizer, value: float) -> None:
 
 
 def cheap(ctx: Context) -> AbstractContextManager[object]:
-    """Autocast to bfloat16: on a CPU with AVX512-BF16 a training step takes about half the time of float32."""
-    return torch.autocast(ctx.device, torch.bfloat16)
+    """Autocast to bfloat16 where that is faster: a GPU, or a CPU with AVX512-BF16 (half the time of float32)."""
+    fast = ctx.device != "cpu" or torch.cpu.get_capabilities().get("avx512_bf16", False)
+    return torch.autocast(ctx.device, torch.bfloat16, enabled=bool(fast))
 
 
 @torch.no_grad()

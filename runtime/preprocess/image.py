@@ -9,14 +9,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ...kernels import ImageSpec, KernelError, image_to_tensor, image_to_tensors
+from ...kernels import ImageConverter, ImageSpec, KernelError, image_to_tensor
+from ...kernels.frames import Frame
 from ..errors import InputError
 from ..frame import VideoFrame
 from ..manifest import ImageModality
 from ..values import Array
 from ._checks import as_array, described, output
 
-__all__ = ["LARGE", "grey", "image_tensor", "image_tensors", "scaled_size"]
+__all__ = ["LARGE", "Pictures", "grey", "image_tensor", "image_tensors", "scaled_size"]
 
 Size = tuple[int, int]
 LARGE = 1 << 19
@@ -55,26 +56,55 @@ def image_tensors(
 
     Each tensor is, bit for bit, what `image_tensor` gives. Raises InputError as it does.
     """
-    if isinstance(image, VideoFrame):
-        picture: Any = image.planes
-        size = image.planes.size
-    else:
-        picture = as_array(modalities[0].name, image, "uint8 RGB of shape (H, W, 3), or a VideoFrame")
-        if picture.dtype != np.uint8 or picture.size == 0 or picture.ndim != 3 or picture.shape[2] != 3:
-            raise _refusal(modalities[0].name, picture)
-        size = picture.shape[0], picture.shape[1]
     places = [
         output(out, (1, 3, modality.height, modality.width), np.float32)
         for out, modality in zip(outs, modalities, strict=True)
     ]
-    specs = [_spec(modality, size) for modality in modalities]
-    try:
-        image_to_tensors(
-            picture, specs, outs=[place[0] for place in places], threads=threads if size[0] * size[1] >= LARGE else 1
-        )
-    except KernelError as error:
-        raise _unreachable(modalities, error) from error
+    Pictures(modalities, places, threads=threads)(image)
     return places
+
+
+class Pictures:
+    """`image_tensors` for pictures that come one after the other, always into the same `outs`.
+
+    What a size of picture asks for is looked up when one of another size comes.
+    """
+
+    __slots__ = ("_convert", "_outs", "_threads", "modalities")
+
+    def __init__(self, modalities: Sequence[ImageModality], outs: Sequence[Array], *, threads: int = 1) -> None:
+        self.modalities = modalities
+        self._outs, self._threads = [out[0] for out in outs], threads
+        self._convert: ImageConverter | None = None
+
+    def __call__(self, image: Any) -> None:
+        """Fill the tensors. Raises InputError as `image_tensor` does."""
+        picture = image.planes if isinstance(image, VideoFrame) else image
+        convert = self._convert
+        if convert is None or not convert.takes(picture):
+            picture, convert = self._fit(picture)
+        try:
+            convert(picture)
+        except KernelError as error:
+            raise _unreachable(self.modalities, error) from error
+        self._convert = convert
+
+    def _fit(self, picture: Any) -> tuple[Any, ImageConverter]:
+        """The picture as the kernels take it, and what converts all of its size."""
+        if isinstance(picture, Frame):
+            size = picture.size
+        else:
+            name = self.modalities[0].name
+            picture = as_array(name, picture, "uint8 RGB of shape (H, W, 3), or a VideoFrame")
+            if picture.dtype != np.uint8 or picture.size == 0 or picture.ndim != 3 or picture.shape[2] != 3:
+                raise _refusal(name, picture)
+            size = picture.shape[0], picture.shape[1]
+        specs = [_spec(modality, size) for modality in self.modalities]
+        threads = self._threads if size[0] * size[1] >= LARGE else 1
+        try:
+            return picture, ImageConverter(specs, size, self._outs, threads=threads)
+        except KernelError as error:
+            raise _unreachable(self.modalities, error) from error
 
 
 def grey(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

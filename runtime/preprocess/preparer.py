@@ -15,7 +15,7 @@ from ..modality_rules import is_mask
 from ..values import Array, Packet, TensorSpec
 from .audio import waveform_tensor
 from .features import mel_tensor
-from .image import image_tensor, image_tensors
+from .image import Pictures, image_tensor
 from .series import series_tensor
 from .text import TextPreparer
 
@@ -41,6 +41,7 @@ class Preparer:
         self._texts: dict[str, TextPreparer] = {}
         self._modalities = {modality.name: modality for modality in manifest.modalities}
         self._pictures: dict[str, _Picture] = {}
+        self._several: dict[tuple[str, ...], Pictures] = {}
         self._prepare = {modality.name: self._bind(modality, manifest) for modality in manifest.modalities}
 
     def __call__(self, packet: Packet) -> Mapping[str, Array]:
@@ -70,8 +71,13 @@ class Preparer:
         Raises:
             InputError: as a call does.
         """
-        pictures = [self._pictures[name] for name in names]
-        image_tensors(image, [p.modality for p in pictures], [p.buffer for p in pictures], threads=self._threads)
+        pictures, key = [self._pictures[name] for name in names], tuple(names)
+        fill = self._several.get(key)
+        if fill is None:
+            buffers = [picture.buffer for picture in pictures]
+            fill = Pictures([picture.modality for picture in pictures], buffers, threads=self._threads)
+            self._several[key] = fill
+        fill(image)
         return [picture.feeds for picture in pictures]
 
     def warm(self) -> None:
@@ -117,18 +123,22 @@ class Preparer:
 class _Picture:
     """The tensor of one image modality."""
 
-    __slots__ = ("_threads", "buffer", "feeds", "modality")
+    __slots__ = ("_fill", "buffer", "feeds", "modality")
 
     def __init__(self, modality: ImageModality, inputs: Sequence[TensorSpec], threads: int) -> None:
         shape = (1, modality.channels, modality.height, modality.width)
         name = _single(modality, inputs, shape)
         self.modality, self.buffer = modality, np.zeros(shape, np.float32)
         self.feeds: Mapping[str, Array] = MappingProxyType({name: self.buffer})
-        self._threads = threads
+        self._fill: Callable[[object], object] = (
+            Pictures([modality], [self.buffer], threads=threads)
+            if modality.channels == 3
+            else lambda image: image_tensor(image, modality, out=self.buffer)
+        )
 
     def prepare(self, packet: Packet) -> Mapping[str, Array]:
         """The feeds of a packet."""
-        image_tensor(packet.data, self.modality, out=self.buffer, threads=self._threads)
+        self._fill(packet.data)
         return self.feeds
 
 

@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 import PIL
 import pytest
-from chiasm.kernels import ImageSpec, KernelError, image_to_tensor, image_to_tensors, reference
+from chiasm.kernels import ImageConverter, ImageSpec, KernelError, image_to_tensor, image_to_tensors, reference
+from chiasm.kernels.frames import frame_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from image_cases import conversion, frame, pixels, run
@@ -281,3 +282,22 @@ def test_out_is_writeable_and_apart() -> None:
         image_to_tensors(IMAGE, specs, outs=[None])
     with pytest.raises(KernelError, match=r"specs\[0\]: found tuple"):
         image_to_tensors(IMAGE, [(4, 4)])  # type: ignore[list-item]
+
+
+def test_a_converter_takes_frames_of_one_size() -> None:
+    spec, out = ImageSpec(4, 4), np.zeros((3, 4, 4), np.float32)
+    convert = ImageConverter([spec], IMAGE.shape[:2], [out])
+    assert convert.outs[0] is out
+    for image in (IMAGE, IMAGE[::-1], IMAGE[:, ::-1], frame_of(IMAGE, "bgr", "bt601", False)):
+        assert convert.takes(image)
+        convert(image)
+        np.testing.assert_array_equal(out, image_to_tensor(image, spec=spec))
+    taller, greys, halves = np.repeat(IMAGE, 2, axis=0), IMAGE[:, :, 0], IMAGE.astype(np.float32)
+    for wrong in (taller, greys, halves, None, frame_of(taller, "rgb", "bt601", False)):
+        assert not convert.takes(wrong)
+        with pytest.raises(KernelError, match="image: found"):
+            convert(wrong)
+    size = out.nbytes // 12
+    inside = out.view(np.uint8).reshape(4, size, 3)
+    with pytest.raises(KernelError, match=r"outs\[0\]: found memory that it shares with image"):
+        ImageConverter([spec], (4, size), [out])(inside)

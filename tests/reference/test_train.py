@@ -17,10 +17,12 @@ from chiasm.reference.context import Context, Stage  # noqa: E402
 from chiasm.reference.dataset import ATTRIBUTES, MODALITIES, SPLITS, open_scenes  # noqa: E402
 from chiasm.reference.metrics import SUBSETS  # noqa: E402
 from chiasm.reference.stages import find_stages, in_order  # noqa: E402
+from chiasm.reference.stages._tokens import load_encoders  # noqa: E402
+from chiasm.reference.stages.image_student import student_losses  # noqa: E402
 from chiasm.runtime.errors import ChiasmError  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 
-PERCEPTION = ("data", "tokenizer", "encoders", "fusion", "streams", "fusion_kinds")
+PERCEPTION = ("data", "tokenizer", "encoders", "image_student", "fusion", "streams", "fusion_kinds")
 
 
 @pytest.fixture(scope="module")
@@ -98,6 +100,31 @@ def test_checkpoint_is_whole_and_half_precision(work: Path, tmp_path: Path) -> N
         assert counts[part] > 0
     assert (tmp_path / "checkpoint" / "tokenizer.json").exists()
     assert not list((tmp_path / "checkpoint").glob("*.part"))
+
+
+def test_the_picture_encoder_that_ships_is_the_student(work: Path, tmp_path: Path) -> None:
+    from safetensors.torch import load_file
+
+    training.write_checkpoint(work, tmp_path / "checkpoint")
+    config = json.loads((tmp_path / "checkpoint" / "config.json").read_text())
+    assert config["modules"]["image"]["kind"] == "image_patches"
+    student = load_file(work / "image_student" / "parts" / "image.safetensors")
+    shipped = load_file(tmp_path / "checkpoint" / "image.safetensors")
+    assert all(torch.equal(shipped[name].float(), student[name].half().float()) for name in student)
+    teacher = load_encoders(Context(work, "tiny", device="cpu"))["image"]
+    assert type(teacher).__name__ == "ImageEncoder", "fusion learns from the tokens that the student imitates"
+
+
+def test_a_student_that_says_the_same_loses_nothing() -> None:
+    torch.manual_seed(0)
+    tokens, embedding = torch.randn(8, 16, 128), torch.nn.functional.normalize(torch.randn(8, 128), dim=1)
+    others = torch.nn.functional.normalize(torch.randn(8, 2, 128), dim=2)
+    same = student_losses((tokens, embedding), tokens, embedding, others)
+    assert {name: float(loss) for name, loss in same.items()} == pytest.approx(dict.fromkeys(same, 0.0), abs=1e-6)
+    apart = student_losses((tokens + 0.5, -embedding), tokens, embedding, others)
+    assert float(apart["tokens"]) == pytest.approx(0.25, rel=1e-5)
+    assert float(apart["embedding"]) == pytest.approx(2.0)
+    assert float(apart["relations"]) > 1.0
 
 
 def test_states_are_saved_for_the_decoder(work: Path) -> None:

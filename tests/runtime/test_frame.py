@@ -10,13 +10,14 @@ import msgspec
 import numpy as np
 import pytest
 from bundles import tiny_bundle, tiny_inputs
-from chiasm.kernels import image_to_tensor, image_to_tensors
+from chiasm.kernels import ImageConverter, image_to_tensor
 from chiasm.kernels.frames import frame_of
 from chiasm.kernels.reference.image import yuv_to_rgb
 from chiasm.runtime import Packet, VideoFrame, load
 from chiasm.runtime.errors import InputError, SourceError
 from chiasm.runtime.manifest import ImageModality
 from chiasm.runtime.pipeline import Pipeline
+from chiasm.runtime.preprocess import image as preprocessing
 from chiasm.runtime.preprocess.image import image_tensor, image_tensors
 
 EYE = ImageModality(
@@ -107,18 +108,29 @@ def test_one_picture_for_two_encoders_gives_what_each_gives(image: Any) -> None:
 
 @pytest.mark.parametrize(("height", "threads"), [(360, 1), (720, 3)])
 def test_several_threads_are_for_large_pictures(monkeypatch: pytest.MonkeyPatch, height: int, threads: int) -> None:
-    from chiasm.runtime.preprocess import image as module
-
     asked: list[int] = []
 
     def watched(*args: Any, threads: int, **options: Any) -> Any:
         asked.append(threads)
-        return image_to_tensors(*args, threads=threads, **options)
+        return ImageConverter(*args, threads=threads, **options)
 
-    monkeypatch.setattr(module, "image_to_tensors", watched)
+    monkeypatch.setattr(preprocessing, "ImageConverter", watched)
     picture = noise(height, height * 16 // 9, 3)
     np.testing.assert_array_equal(image_tensor(picture, EYE, threads=3), image_tensor(picture, EYE))
     assert asked == [threads, 1]
+
+
+def test_pictures_may_change_their_size_and_kind() -> None:
+    out = np.zeros((1, 3, EYE.height, EYE.width), np.float32)
+    fill = preprocessing.Pictures([EYE], [out])
+    frame = VideoFrame(noise(180, 200), "nv12")
+    for picture in (noise(90, 160, 3), noise(90, 160, 3)[:, ::-1], noise(120, 200, 3), frame, noise(120, 200, 3)):
+        fill(picture)
+        np.testing.assert_array_equal(out, image_tensor(picture, EYE))
+    for wrong in (noise(120, 200, 3).astype(np.float32), noise(120, 200), noise(120, 200, 4), "picture"):
+        with pytest.raises(InputError):
+            fill(wrong)
+    fill(noise(120, 200, 3))
 
 
 def test_two_that_cannot_see_a_picture_are_named() -> None:
@@ -145,17 +157,14 @@ def pipeline(two_eyes: Path) -> Iterator[Pipeline]:
 @pytest.fixture
 def prepared(monkeypatch: pytest.MonkeyPatch) -> list[tuple[str, ...]]:
     """The modalities of each preparation of pictures, as they come."""
-    from chiasm.runtime.preprocess import image as module
-    from chiasm.runtime.preprocess import preparer
-
     seen: list[tuple[str, ...]] = []
+    fill = preprocessing.Pictures.__call__
 
-    def watched(picture: Any, modalities: Any, outs: Any, **options: Any) -> Any:
-        seen.append(tuple(each.name for each in modalities))
-        return image_tensors(picture, modalities, outs, **options)
+    def watched(self: preprocessing.Pictures, image: Any) -> None:
+        seen.append(tuple(each.name for each in self.modalities))
+        fill(self, image)
 
-    monkeypatch.setattr(module, "image_tensors", watched)
-    monkeypatch.setattr(preparer, "image_tensors", watched)
+    monkeypatch.setattr(preprocessing.Pictures, "__call__", watched)
     return seen
 
 

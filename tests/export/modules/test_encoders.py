@@ -13,6 +13,7 @@ from chiasm.export.modules.encoders import (  # noqa: E402
     AudioEncoder,
     ImageEncoder,
     LogMel,
+    PatchImageEncoder,
     RadarEncoder,
     TextEncoder,
     mel_filters,
@@ -28,6 +29,7 @@ def _seeded() -> None:
     ("net", "sample", "count"),
     [
         (ImageEncoder(), (torch.zeros(2, 3, 64, 64),), 16),
+        (PatchImageEncoder(), (torch.zeros(2, 3, 64, 64),), 16),
         (TextEncoder(vocabulary=50), (torch.ones(2, 32, dtype=torch.long), torch.ones(2, 32, dtype=torch.long)), 8),
         (AudioEncoder(), (torch.zeros(2, 16000),), 8),
         (RadarEncoder(), (torch.zeros(2, 32, 32),), 8),
