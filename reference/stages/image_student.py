@@ -9,7 +9,9 @@ one that ends up in the checkpoint.)
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, cast
 
 import numpy as np
@@ -18,6 +20,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.nn import functional
 
+from ...export.modules.encoders import PatchImageEncoder
+from ...export.modules.layers import ConvUnit2d
 from ...export.weights import build_module
 from ..context import Context, Stage
 from ._augment import damage_pixels
@@ -25,7 +29,7 @@ from ._senses import load_senses, normal_mel, to_pixels
 from ._steps import cheap, conv_optimisers, rate, set_rate, to_bytes
 from ._tokens import load_encoders
 
-__all__ = ["Lesson", "lesson", "student_losses"]
+__all__ = ["Lesson", "equalise", "lesson", "student_losses"]
 
 _NUMBERS: dict[str, Any] = {"kind": "image_patches", "channels": [48, 64, 112]}
 _PEAK, _BATCH = 3.0e-3, 256
@@ -101,7 +105,7 @@ def run(ctx: Context) -> None:
     """Train, measure how near it comes on the validation scenes, publish in the place of the teacher."""
     nets = load_encoders(ctx)
     taught = lesson(ctx, nets, "train", _VIEWS)
-    net = build_module("image", _NUMBERS).to(ctx.device)
+    net = cast(PatchImageEncoder, build_module("image", _NUMBERS)).to(ctx.device)
     optimisers = conv_optimisers([net])
     state = ctx.resume({"net": net}, optimisers)
     total, size = ctx.pick(4000, quick=3), ctx.pick(_BATCH, quick=16)
@@ -122,9 +126,29 @@ def run(ctx: Context) -> None:
             each.step()
         ctx.note(**{name: float(value.detach()) for name, value in losses.items()})
     net.eval()
+    equalise([net.patches, *cast("Sequence[ConvUnit2d]", net.stages)], to_pixels(taught.pictures[:_CHUNK], ctx.device))
     ctx.result(**measure(net, lesson(ctx, nets, "validation", 1), ctx.device))
     ctx.publish("image", net)
     ctx.configure({"modules": {"image": _NUMBERS}})
+
+
+@torch.no_grad()
+def equalise(units: Sequence[ConvUnit2d], pixels: Tensor) -> None:
+    """Bring the channels between two convolutions nearer to one range; what comes out stays the same.
+
+    INT8 has one step for all channels of an activation. A channel that reaches a, read by weights of up to w, is
+    divided by √(a / w), and the weights are multiplied by it: then both reach √(a·w) (Nagel et al. 2019). ReLU lets
+    the factor pass.
+    """
+    x = pixels
+    for unit, reader in pairwise(units):
+        x = unit(x)
+        reached, read = x.amax((0, 2, 3)), reader.conv.weight.abs().amax((0, 2, 3))
+        factor = (reached.clamp(min=1e-3 * float(reached.max())) / read.clamp(min=1e-6)).sqrt()
+        unit.norm.weight.div_(factor)
+        unit.norm.bias.div_(factor)
+        reader.conv.weight.mul_(factor[None, :, None, None])
+        x = x / factor[None, :, None, None]
 
 
 @torch.no_grad()

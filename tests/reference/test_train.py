@@ -11,6 +11,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs torch (pip install 'chiasm[export]')")
 
 
+from chiasm.export.modules.encoders import PatchImageEncoder  # noqa: E402
 from chiasm.export.weights import build_module  # noqa: E402
 from chiasm.reference import train as training  # noqa: E402
 from chiasm.reference.context import Context, Stage  # noqa: E402
@@ -18,7 +19,7 @@ from chiasm.reference.dataset import ATTRIBUTES, MODALITIES, SPLITS, open_scenes
 from chiasm.reference.metrics import SUBSETS  # noqa: E402
 from chiasm.reference.stages import find_stages, in_order  # noqa: E402
 from chiasm.reference.stages._tokens import load_encoders  # noqa: E402
-from chiasm.reference.stages.image_student import student_losses  # noqa: E402
+from chiasm.reference.stages.image_student import equalise, student_losses  # noqa: E402
 from chiasm.runtime.errors import ChiasmError  # noqa: E402
 from typer.testing import CliRunner  # noqa: E402
 
@@ -125,6 +126,20 @@ def test_a_student_that_says_the_same_loses_nothing() -> None:
     assert float(apart["tokens"]) == pytest.approx(0.25, rel=1e-5)
     assert float(apart["embedding"]) == pytest.approx(2.0)
     assert float(apart["relations"]) > 1.0
+
+
+def test_equalised_channels_say_the_same_in_more_equal_ranges() -> None:
+    torch.manual_seed(0)
+    net = PatchImageEncoder((6, 8, 8)).eval()
+    with torch.no_grad():
+        net.patches.norm.weight.copy_(torch.tensor([9.0, 0.1, 1.0, 0.02, 3.0, 1.0]))
+        pixels = torch.rand(4, 3, 64, 64) * 2 - 1
+        before, ranges = net(pixels), net.patches(pixels).amax((0, 2, 3))
+        equalise([net.patches, *net.stages], pixels)
+        after, nearer = net(pixels), net.patches(pixels).amax((0, 2, 3))
+    for one, other in zip(before, after, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-5)
+    assert float(nearer.max() / nearer.min()) < 0.2 * float(ranges.max() / ranges.min())
 
 
 def test_states_are_saved_for_the_decoder(work: Path) -> None:
