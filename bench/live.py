@@ -20,7 +20,7 @@ from ..targets.memory import peak_mib, reset_peak, resident_mib
 from .inputs import Captures
 from .memory import growth_mib
 from .settings import Progress, Settings
-from .single import RING, Stages, milliseconds, steps_all_new, warm_up
+from .single import RING, Stages, durations, milliseconds, steps_all_new, warm_up
 
 if TYPE_CHECKING:
     from ..runtime.pipeline import Pipeline
@@ -64,7 +64,7 @@ class _Watch:
 
     def __init__(self, clock: str) -> None:
         self.clock = clock
-        self.stages, self.services, self.ages = Stages(), list[float](), list[float]()
+        self.stages, self.services, self.ages = Stages(), durations(), durations()
         self.times, self.resident = list[float](), list[float]()
 
     def note(self, result: Result) -> None:

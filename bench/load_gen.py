@@ -79,7 +79,7 @@ def run_load_gen(settings: Settings, scenario: str, out: Path, progress: Progres
         },
         "samples": worker.done,
         "summary": summary,
-        "logs": str(out),
+        "logs": out.name,
         "machine": machine().to_dict(),
         "packages": packages(),
         "settings": settings.to_dict(),

@@ -65,6 +65,8 @@ def print_tables(report: Mapping[str, Any], console: Console) -> None:
         console.print(_spreads(f"stages of {staged}, ms", list(scenarios[staged]["stages_ms"].items())))
     if "by_encoded_ms" in scenarios.get("caching", {}):
         console.print(_spreads("caching by what was encoded, ms", list(scenarios["caching"]["by_encoded_ms"].items())))
+    if "speedups" in scenarios.get("caching", {}):
+        console.print(_speedups(scenarios["caching"]["speedups"]))
     if any("criteria" in scenario for scenario in scenarios.values()):
         console.print(_criteria(scenarios))
 
@@ -97,6 +99,15 @@ def _spreads(title: str, rows: Sequence[tuple[str, Mapping[str, float | None]]])
     table = _table(title, "what", _COLUMNS)
     for name, spread in rows:
         table.add_row(name, *(_figure(spread[column]) for column in _COLUMNS))
+    return table
+
+
+def _speedups(speedups: Mapping[str, Sequence[float]]) -> Table:
+    table = _table(
+        "caching: steps/s against everything encoded", "with", ("a step per capture of the fastest", "of any")
+    )
+    for name, figures in speedups.items():
+        table.add_row(name, *map(_figure, figures))
     return table
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -72,6 +73,8 @@ def test_caching_saves_runs_and_changes_no_answer(settings: Settings) -> None:
     answers = next(criterion for criterion in figures["criteria"] if "answers" in criterion["name"])
     assert answers["value"] == 0
     assert answers["met"] is True
+    assert figures["speedups"] == {"1 thread": [figures["speedup"], figures["every"]["speedup"]]}
+    assert list(caching(replace(settings, threads=None), silent)["speedups"]) == ["1 thread", "as load runs it"]
 
 
 def test_caching_would_notice_another_answer(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,7 @@ def _seeded() -> None:
         (AudioEncoder(), (torch.zeros(2, 16000),), 8),
         (RadarEncoder(), (torch.zeros(2, 32, 32),), 8),
     ],
-    ids=["image", "text", "audio", "radar"],
+    ids=["image", "image in patches", "text", "audio", "radar"],
 )
 def test_tokens_and_unit_embedding(net: torch.nn.Module, sample: tuple[torch.Tensor, ...], count: int) -> None:
     with torch.no_grad():
