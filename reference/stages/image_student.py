@@ -36,7 +36,7 @@ _PEAK, _BATCH = 3.0e-3, 256
 _CHUNK = 250
 _VIEWS = 3
 _SHARPNESS = 30.0
-"""What cosines are multiplied by before the softmax: about what the contrast of the encoders has learned."""
+"""What cosines are multiplied by before the softmax: the few nearest count, as they do for whoever searches."""
 
 
 @dataclass(frozen=True)
