@@ -65,17 +65,20 @@ def _ticks(rate_hz: float, seconds: float) -> Iterator[float]:
 
 def caching(settings: Settings, progress: Progress) -> dict[str, Any]:
     """Steps per second with and without kept encodings, on the same snapshots, at two paces (see `schedule`)."""
+    from ..runtime.bundle import open_bundle
+
+    modalities = open_bundle(settings.bundle).manifest.modalities
     one = replace(settings, threads=settings.threads or 1)
-    paced, eager = _paces(one, progress)
-    speedups = {f"{one.threads} thread{'s' * (one.threads != 1)}": [paced.speedup, eager.speedup]}
+    ways = {f"{one.threads} thread{'s' * (one.threads != 1)}": _paces(one, modalities, progress)}
     if settings.threads is None:
-        speedups["as load runs it"] = [each.speedup for each in _paces(settings, progress)]
-    differing = paced.differing + eager.differing
+        ways["as load runs it"] = _paces(settings, modalities, progress)
+    paced, eager = next(iter(ways.values()))
+    differing = sum(turns.differing for way in ways.values() for turns in way)
     return {
-        "rates_hz": {m.name: "once" if isinstance(m, TextModality) else m.rate_hz for m in _modalities(settings)},
+        "rates_hz": {m.name: "once" if isinstance(m, TextModality) else m.rate_hz for m in modalities},
         **paced.figures(),
         "every": eager.figures(),
-        "speedups": speedups,
+        "speedups": {name: [turns.speedup for turns in way] for name, way in ways.items()},
         "headline": {"name": "speed-up", "value": paced.speedup, "unit": "x"},
         "criteria": [
             _criterion("a step for each capture of the fastest modality", paced.speedup),
@@ -86,16 +89,9 @@ def caching(settings: Settings, progress: Progress) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _modalities(settings: Settings) -> Sequence[Modality]:
-    from ..runtime.bundle import open_bundle
-
-    return open_bundle(settings.bundle).manifest.modalities
-
-
-def _paces(settings: Settings, progress: Progress) -> tuple[_Turns, _Turns]:
+def _paces(settings: Settings, modalities: Sequence[Modality], progress: Progress) -> tuple[_Turns, _Turns]:
     """A step for each capture of the fastest modality, and for each capture of any."""
     with settings.open(cache=True) as keeping, settings.open(cache=False) as plain:
-        modalities = keeping.manifest.modalities
         captures = Captures(modalities, RING, settings.seed)
         for pipeline in (keeping, plain):
             warm_up(pipeline, captures, settings.warm_up)

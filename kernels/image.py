@@ -136,14 +136,24 @@ class ImageConverter:
             return image.shape == self._shape and bool(image.dtype == np.uint8)
         return isinstance(image, Frame) and image.size == self._size
 
-    def __call__(self, image: Any) -> None:
-        """Fill `outs`. Raises KernelError for what it does not take, or what shares memory with them."""
+    def fill(self, image: Any) -> bool:
+        """Fill `outs`; False, and nothing is written, for what it does not take.
+
+        Raises:
+            KernelError: an image that shares memory with an output.
+        """
         if not self.takes(image):
+            return False
+        frame = image if isinstance(image, Frame) else Frame((image,), None)
+        _write(frame, self._plans, self.outs, self._names, self._threads)
+        return True
+
+    def __call__(self, image: Any) -> None:
+        """`fill`, which raises KernelError for what it does not take, too."""
+        if not self.fill(image):
             raise KernelError(
                 "image", found=described(image), expected=f"uint8 of shape {self._shape}, or such a Frame"
             )
-        frame = image if isinstance(image, Frame) else Frame((image,), None)
-        _write(frame, self._plans, self.outs, self._names, self._threads)
 
 
 def _fitted(

@@ -80,14 +80,12 @@ class Pictures:
     def __call__(self, image: Any) -> None:
         """Fill the tensors. Raises InputError as `image_tensor` does."""
         picture = image.planes if isinstance(image, VideoFrame) else image
-        convert = self._convert
-        if convert is None or not convert.takes(picture):
-            picture, convert = self._fit(picture)
         try:
-            convert(picture)
+            if self._convert is None or not self._convert.fill(picture):
+                picture, self._convert = self._fit(picture)
+                self._convert(picture)
         except KernelError as error:
             raise _unreachable(self.modalities, error) from error
-        self._convert = convert
 
     def _fit(self, picture: Any) -> tuple[Any, ImageConverter]:
         """The picture as the kernels take it, and what converts all of its size."""
@@ -101,10 +99,7 @@ class Pictures:
             size = picture.shape[0], picture.shape[1]
         specs = [_spec(modality, size) for modality in self.modalities]
         threads = self._threads if size[0] * size[1] >= LARGE else 1
-        try:
-            return picture, ImageConverter(specs, size, self._outs, threads=threads)
-        except KernelError as error:
-            raise _unreachable(self.modalities, error) from error
+        return picture, ImageConverter(specs, size, self._outs, threads=threads)
 
 
 def grey(pixels: NDArray[np.uint8]) -> NDArray[np.uint8]:

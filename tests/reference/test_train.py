@@ -11,7 +11,7 @@ import pytest
 torch = pytest.importorskip("torch", reason="training needs torch (pip install 'chiasm[export]')")
 
 
-from chiasm.export.modules.encoders import PatchImageEncoder  # noqa: E402
+from chiasm.export.modules.encoders import ImageEncoder, PatchImageEncoder  # noqa: E402
 from chiasm.export.weights import build_module  # noqa: E402
 from chiasm.reference import train as training  # noqa: E402
 from chiasm.reference.context import Context, Stage  # noqa: E402
@@ -113,7 +113,7 @@ def test_the_picture_encoder_that_ships_is_the_student(work: Path, tmp_path: Pat
     shipped = load_file(tmp_path / "checkpoint" / "image.safetensors")
     assert all(torch.equal(shipped[name].float(), student[name].half().float()) for name in student)
     teacher = load_encoders(Context(work, "tiny", device="cpu"))["image"]
-    assert type(teacher).__name__ == "ImageEncoder", "fusion learns from the tokens that the student imitates"
+    assert isinstance(teacher, ImageEncoder), "fusion learns from the tokens that the student imitates"
 
 
 def test_a_student_that_says_the_same_loses_nothing() -> None:
